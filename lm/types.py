@@ -1,0 +1,89 @@
+"""The axis glossary, and the structures that data, model and loss share.
+
+B  batch        L  length (Q of queries, T of keys, S of a source)
+D  embedding    H  heads    K  one head    F  feed-forward
+V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float
+
+PyTree = Any
+Examples = Mapping[str, np.ndarray]  # Each [B, ...]; a source names them.
+
+
+class UserError(ValueError):
+  """Something that the user can mend; commands print it without a traceback."""
+
+
+class Batch(NamedTuple):
+  """What a model is given, and what it is asked for.
+
+  Attributes:
+    inputs: The model's keyword arguments, each `[B, ...]`. Their names, once
+      and for all: `tokens`; `positions` of each token within its document;
+      `segment_ids` (which packed document a token is of); `valid` (False on
+      padding); `token_types`; `predict_at` (positions to answer at, `[B, P]`);
+      `source_tokens`, `source_valid`, ... (what a decoder reads).
+    targets: By term (`tokens`, `next_sentence`, ...): what is to be answered.
+    weights: By term: how much each target counts, 0 on padding. They come from
+      data alone, so that their sum is known before the backward pass. Beside
+      the terms, `bytes` holds how many bytes of text each target stands for.
+  """
+
+  inputs: Mapping[str, Any]
+  targets: Mapping[str, Any]
+  weights: Mapping[str, Any]
+
+
+@struct.dataclass
+class Projection:
+  """A vocabulary answer not yet multiplied out, so that a loss may chunk it.
+
+  Attributes:
+    features: What is projected.
+    table: A row for each token, padded rows included.
+    bias: A score for each row, or None.
+    vocab_size: Rows from here on are padding, and never the answer.
+  """
+
+  features: Float[Array, 'B *L D']
+  table: Float[Array, 'V D']
+  bias: Float[Array, 'V'] | None = None
+  vocab_size: int = struct.field(pytree_node=False, default=0)
+
+  def logits(self) -> Float[Array, 'B *L V']:
+    """Returns the scores of the whole table, in float32."""
+    scores = jnp.einsum(
+      '...D,VD->...V',
+      self.features,
+      self.table.astype(self.features.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    if self.bias is not None:
+      scores += jnp.expand_dims(self.bias, range(scores.ndim - 1))
+    if self.vocab_size < self.table.shape[0]:
+      real = jnp.arange(self.table.shape[0]) < self.vocab_size
+      real = jnp.expand_dims(real, range(scores.ndim - 1))
+      scores = jnp.where(real, scores, jnp.finfo(scores.dtype).min)
+    return scores
+
+
+def logits(answers: Mapping[str, Any]) -> Any:
+  """Returns what a user of a model expects: an array, or arrays by term."""
+  whole = {
+    term: answer.logits() if isinstance(answer, Projection) else answer
+    for term, answer in answers.items()
+  }
+  return whole if len(whole) > 1 else next(iter(whole.values()))
+
+
+def path_of(keys: tuple) -> str:
+  """Returns `encoder/block/mlp/up/kernel` for the key path of a tree's leaf."""
+  return jax.tree_util.keystr(keys, simple=True, separator='/')

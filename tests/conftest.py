@@ -1,0 +1,22 @@
+"""Eight devices on any machine, and every shape annotation checked."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+install_import_hook('lm', 'beartype.beartype')
+
+SHARED = pathlib.Path(__file__).parents[2] / 'shared'
+
+
+@pytest.fixture(scope='session')
+def shared() -> pathlib.Path:
+  """The folder of real data and vocabularies beside the project."""
+  if not SHARED.exists() and not os.environ.get('CI'):
+    pytest.skip('needs the data in ../shared, which is not on this machine')
+  return SHARED
