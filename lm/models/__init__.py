@@ -1,0 +1,70 @@
+"""The architectures, by the name that a config calls them."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from lm.models.gpt import GPT
+from lm.models.presets import PRESETS
+from lm.models.transformer import TransformerConfig
+from lm.types import UserError
+
+MODELS = {'gpt': GPT}
+
+
+def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:
+  """Returns what can be set of a model, with the values of `preset`."""
+  _check(name, preset)
+  own = [
+    inspect.signature(TransformerConfig).parameters.values(),
+    inspect.signature(MODELS[name]).parameters.values(),
+  ]
+  preset_values = PRESETS[name][preset]
+  return {
+    parameter.name: parameter.replace(
+      default=preset_values.get(parameter.name, parameter.default)
+    )
+    for group in own
+    for parameter in group
+    if parameter.name not in ('config', 'parent', 'name')
+  }
+
+
+def build(name: str, preset: str, **settings: Any) -> nn.Module:
+  """Returns a model: architecture `name`, size `preset`, changed by `settings`.
+
+  Args:
+    name: One of `MODELS`.
+    preset: One of the architecture's published sizes.
+    **settings: Fields of `TransformerConfig` and of the architecture.
+  """
+  _check(name, preset)
+  settings = {**PRESETS[name][preset], **settings}
+  shared = {field.name for field in dataclasses.fields(TransformerConfig)}
+  missing = [key for key, value in settings.items() if value is None]
+  if 'vocab_size' in missing:
+    raise UserError(
+      f'Preset {preset!r} has the vocabulary of its text, and none is given.'
+      ' Set config.model.vocab_size.'
+    )
+  config = TransformerConfig(
+    **{key: value for key, value in settings.items() if key in shared}
+  )
+  own = {key: value for key, value in settings.items() if key not in shared}
+  return MODELS[name](config, **own)
+
+
+def _check(name: str, preset: str) -> None:
+  _choose('name', name, MODELS)
+  _choose('preset', preset, PRESETS[name])
+
+
+def _choose(key: str, value: str, choices: Mapping) -> None:
+  if value not in choices:
+    raise UserError(
+      f'There is no model {key} {value!r}. Set config.model.{key} to one of'
+      f' {", ".join(choices)}.'
+    )

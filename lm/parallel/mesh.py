@@ -1,0 +1,115 @@
+"""The devices as a mesh, and where on it each array lives."""
+
+import re
+
+import jax
+from flax import linen as nn
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+
+from lm.types import PyTree, UserError, path_of
+
+AXES = ('data', 'fsdp', 'tensor')
+ROWS = ('data', 'fsdp')  # The axes that a batch is split over.
+
+# The first pattern found in a parameter's path decides. A spec is aligned to
+# the last axes, so stacked layers need no rule of their own.
+PARAMETERS = (
+  (r'token/embedding$', P('tensor', 'fsdp')),  # V D
+  (r'(query|key|value)/kernel$', P('fsdp', 'tensor', None)),  # D H K
+  (r'(query|key|value)/bias$', P('tensor', None)),  # H K
+  (r'out/kernel$', P('tensor', None, 'fsdp')),  # H K D
+  (r'up/kernel$', P('fsdp', 'tensor')),  # D F
+  (r'up/bias$', P('tensor')),  # F
+  (r'down/kernel$', P('tensor', 'fsdp')),  # F D
+  (r'', P()),  # The rest is small: copied.
+)
+
+# Where the axes of an activation go, by their letters.
+ACTIVATIONS = (
+  ('B', ROWS),
+  ('L', None),
+  ('D', None),
+  ('H', 'tensor'),
+  ('K', None),
+  ('F', 'tensor'),
+)
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+  """Returns all devices as a mesh of `data` x `fsdp` x `tensor`.
+
+  Args:
+    data: Copies of the parameters; each sees its share of the batch. -1 stands
+      for all devices that the other axes leave.
+    fsdp: Parts that each parameter is split into; also splits the batch.
+    tensor: Parts that heads and hidden units are split into.
+  """
+  sizes, devices = [data, fsdp, tensor], jax.device_count()
+  known = 1
+  for size in sizes:
+    known *= size if size != -1 else 1
+  if sizes.count(-1) == 1 and known > 0 and devices % known == 0:
+    sizes[sizes.index(-1)] = devices // known
+    known = devices
+  if min(sizes) < 1 or known != devices:
+    raise UserError(
+      f'A mesh of data {data} x fsdp {fsdp} x tensor {tensor} does not use the'
+      f' {devices} devices here. Set config.parallel so that their product is'
+      f' {devices}; one of them may be -1, for the rest.'
+    )
+  return jax.make_mesh(
+    tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES)
+  )
+
+
+def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Returns a sharding for every array of `tree`, such as a train state.
+
+  Optimizer tensors follow their parameters, since their paths end as theirs do.
+  """
+
+  def place(keys, array):
+    name = path_of(keys)
+    spec = next(
+      spec for pattern, spec in PARAMETERS if re.search(pattern, name)
+    )
+    if len(spec) > array.ndim:  # A scalar or a factored moment.
+      spec = P()
+    spec = P(*[None] * (array.ndim - len(spec)), *spec)
+    for size, axis in zip(array.shape, spec):
+      if axis is not None and size % mesh.shape[axis]:
+        raise UserError(
+          f'{name} has shape {array.shape}, but its axis of {size} is to be'
+          f' split over the {mesh.shape[axis]} devices of mesh axis {axis!r}.'
+          ' Change that size in config.model (vocab_multiple pads a'
+          ' vocabulary), or the mesh in config.parallel.'
+        )
+    return NamedSharding(mesh, spec)
+
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Each device of the first two axes gets its share of the rows."""
+  return NamedSharding(mesh, P(ROWS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """Every device gets a copy."""
+  return NamedSharding(mesh, P())
+
+
+def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
+  """Raises UserError unless a batch divides evenly."""
+  shares = mesh.shape['data'] * mesh.shape['fsdp'] * microbatches
+  if batch_size < 1 or batch_size % shares:
+    raise UserError(
+      f'A batch of {batch_size} does not divide into {microbatches}'
+      f' microbatches for {shares // microbatches} devices. Set'
+      f' config.batch_size to a multiple of {shares}.'
+    )
+
+
+def placing():
+  """Returns the context in which models place their activations."""
+  return nn.logical_axis_rules(ACTIVATIONS)

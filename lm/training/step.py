@@ -1,0 +1,119 @@
+"""One training step: the state, the gradients, the update."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Int, Key
+
+from lm.objectives.objective import Objective
+from lm.types import Batch, PyTree
+
+Metrics = dict[str, tuple[jax.Array, jax.Array]]  # Sums, with their weights.
+
+
+class TrainState(NamedTuple):
+  """All that changes during training, and so all that a checkpoint holds."""
+
+  step: Int[Array, '']
+  params: PyTree
+  opt_state: PyTree
+  ema: PyTree  # A moving average of the parameters, or None.
+
+
+def init_state(
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  batch: Batch,
+  seed: int,
+  ema_decay: float = 0.0,
+) -> TrainState:
+  """Returns the state at step 0; to be called under `jax.jit`."""
+  inputs = jax.tree.map(jnp.asarray, dict(batch.inputs))
+  params = model.init(jax.random.key(seed), **inputs)['params']
+  ema = params if ema_decay else None
+  return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), ema)
+
+
+def make_train_step(
+  model: nn.Module,
+  objective: Objective,
+  tx: optax.GradientTransformation,
+  *,
+  microbatches: int = 1,
+  ema_decay: float = 0.0,
+  axis_name: str | None = None,
+) -> Callable[[TrainState, Batch, Key[Array, '']], tuple[TrainState, Metrics]]:
+  """Returns `train_step(state, batch, key) -> (state, metrics)`.
+
+  Under `jax.jit` the step sees the global batch and `axis_name` is None: on a
+  mesh the compiler adds the collectives. Under `jax.pmap` it sees one device's
+  share and sums over `axis_name`. Both give the mean over all targets of the
+  global batch, since everything is a sum until the global weight divides it.
+  """
+
+  def all_sum(tree):
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+  def split(x):  # Strided, so that a sharded batch splits where it lies.
+    return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
+
+  def train_step(state: TrainState, batch: Batch, key):
+    key = jax.random.fold_in(key, state.step)
+    if axis_name is not None:
+      key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    weights = all_sum(jax.tree.map(jnp.sum, dict(batch.weights)))
+    tiny = jnp.finfo(jnp.float32).tiny  # A term that nothing asks for is 0.
+
+    def loss_fn(params, batch, key):
+      answers = model.apply(
+        {'params': params},
+        **batch.inputs,
+        rngs={'dropout': key},
+        method='answer',
+      )
+      terms, metrics = objective.loss(answers, batch.targets, batch.weights)
+      loss = sum(
+        objective.scales[name] * term / jnp.maximum(weights[name], tiny)
+        for name, term in terms.items()
+      )
+      return loss, metrics
+
+    grad_fn = jax.grad(loss_fn, has_aux=True)
+
+    def accumulate(total, microbatch):
+      return jax.tree.map(jnp.add, total, grad_fn(state.params, *microbatch))
+
+    parts = jax.tree.map(split, batch), jax.random.split(key, microbatches)
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(grad_fn, state.params, *first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    (grads, metrics), _ = jax.lax.scan(
+      lambda total, part: (accumulate(total, part), None), zeros, parts
+    )
+    grads, metrics = all_sum((grads, metrics))
+
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = None
+    if ema_decay:
+      ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
+    metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
+    return TrainState(state.step + 1, params, opt_state, ema), metrics
+
+  return train_step
+
+
+def make_eval_step(
+  model: nn.Module, objective: Objective
+) -> Callable[[PyTree, Batch], Metrics]:
+  """Returns `eval_step(params, batch) -> metrics`, with dropout off."""
+
+  def eval_step(params: PyTree, batch: Batch):
+    answers = model.apply({'params': params}, **batch.inputs, method='answer')
+    return objective.loss(answers, batch.targets, batch.weights)[1]
+
+  return eval_step
