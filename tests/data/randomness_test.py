@@ -107,13 +107,18 @@ def test_permute_needs_no_neighbours():
     assert alone[0] == together[place]
 
 
-def test_permute_sends_every_row_everywhere():
-  # Over many epochs each of 8 rows lands evenly on each of 8 places.
-  epoch = np.repeat(np.arange(4000), 8)
-  index = np.tile(np.arange(8), 4000)
-  landed = randomness.permute(index, 8, 0, epoch)
-  counts = np.bincount(8 * index + landed, minlength=64)
-  assert abs(chi_squared(counts)) < 4
+@pytest.mark.parametrize('size', [3, 5, 8, 16, 20])
+def test_permute_sends_every_two_rows_to_every_two_places(size):
+  # Over many epochs; small sizes are where a Feistel network is weakest.
+  epochs = 20_000
+  landed = [
+    randomness.permute(np.full(epochs, row), size, 0, np.arange(epochs))
+    for row in range(2)
+  ]
+  counts = np.bincount(size * landed[0] + landed[1], minlength=size**2)
+  apart = ~np.eye(size, dtype=bool).ravel()
+  assert not counts[~apart].any()
+  assert abs(chi_squared(counts[apart])) < 4
 
 
 def test_neighbours_do_not_stay_together():

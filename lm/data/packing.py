@@ -1,0 +1,161 @@
+"""Which documents share a row, so that rows are full and nothing is padded.
+
+A plan is made once for a store and a length, and kept beside the tokens, so
+that row i is found without looking at the rows before it.
+"""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from jaxtyping import Int, Int64
+
+from lm.data import atomic
+
+# Documents that are packed together: more fill rows better, and take longer to
+# sort; at this number rows of 1024 tokens are 99.9% full.
+WINDOW = 1 << 16
+
+
+class Plan(NamedTuple):
+  """Rows, each of some pieces of the token stream.
+
+  Attributes:
+    rows: Row i is made of pieces `rows[i]` to `rows[i + 1]`.
+    starts: Where each piece starts in the stream.
+    sizes: How many tokens it has.
+  """
+
+  rows: Int64[np.ndarray, 'offsets']
+  starts: Int64[np.ndarray, 'P']
+  sizes: Int64[np.ndarray, 'P']
+
+  @property
+  def size(self) -> int:
+    """How many rows there are."""
+    return len(self.rows) - 1
+
+
+def cut(
+  offsets: Int[np.ndarray, 'offsets'], length: int, overlap: int
+) -> tuple[Int64[np.ndarray, 'P'], Int64[np.ndarray, 'P']]:
+  """Returns start and size of pieces of at most `length` tokens.
+
+  With `length` 4 and `overlap` 1, documents of 6 and 2 tokens become
+
+      0 1 2 3 | 3 4 5 | 6 7
+
+  Documents of no more than `overlap` tokens ask for nothing and are left out.
+  """
+  stride = length - overlap
+  sizes = np.diff(offsets)
+  counts = np.maximum(-((overlap - sizes) // stride), 0)
+  document = np.repeat(np.arange(len(sizes)), counts)
+  first = np.cumsum(counts) - counts
+  turn = np.arange(len(document)) - first[document]
+  starts = offsets[:-1][document] + turn * stride
+  return starts, np.minimum(length, offsets[1:][document] - starts)
+
+
+def best_fit(sizes: Int[np.ndarray, 'P'], length: int) -> list[int]:
+  """Returns the row of each piece: best-fit decreasing.
+
+  Each piece, the largest first, goes where it leaves the least room. Sizes
+  5 4 3 2 1 1 and `length` 8 give rows 0 1 0 1 1 1: 5+3 and 4+2+1+1.
+  """
+  open_rows = [[] for _ in range(length + 1)]  # By the room that is left.
+  rooms = 0  # Bit r is set where `open_rows[r]` has a row.
+  rows = [0] * len(sizes)
+  num_rows = 0
+  for piece in np.argsort(-sizes, kind='stable').tolist():
+    size = int(sizes[piece])
+    if fitting := rooms >> size:
+      room = size + (fitting & -fitting).bit_length() - 1
+      row = open_rows[room].pop()
+      if not open_rows[room]:
+        rooms ^= 1 << room
+    else:
+      room, row = length, num_rows
+      num_rows += 1
+    rows[piece] = row
+    room -= size
+    open_rows[room].append(row)
+    rooms |= 1 << room
+  return rows
+
+
+def pack(
+  offsets: Int[np.ndarray, 'offsets'],
+  length: int,
+  overlap: int = 0,
+  window: int = WINDOW,
+) -> Plan:
+  """Returns rows of at most `length` tokens that hold all documents.
+
+  Args:
+    offsets: Where each document starts, and where the last one ends.
+    length: The tokens of a row. Longer documents are cut.
+    overlap: How many tokens the pieces of a cut document share. With 1, the
+      last token of a piece is asked for there, and shown in the next.
+    window: How many documents are looked at together.
+  """
+  counts, starts, sizes = [], [], []
+  for first in range(0, len(offsets) - 1, window):
+    start, size = cut(offsets[first : first + window + 1], length, overlap)
+    row = np.array(best_fit(size, length), np.int64)
+    order = np.argsort(row, kind='stable')
+    starts.append(start[order])
+    sizes.append(size[order])
+    counts.append(np.bincount(row))
+  ends = np.cumsum(np.concatenate([[0], *counts]), dtype=np.int64)
+  empty = np.zeros(0, np.int64)
+  return Plan(
+    ends, np.concatenate([empty, *starts]), np.concatenate([empty, *sizes])
+  )
+
+
+def save(plan: Plan, path: pathlib.Path) -> None:
+  """Writes one flat array: the number of rows, then what `Plan` holds."""
+  with atomic.new_file(path) as temporary, temporary.open('wb') as file:
+    np.save(file, np.concatenate([[plan.size], *plan]))
+
+
+def load(path: pathlib.Path) -> Plan:
+  """Opens a plan without reading it into memory.
+
+  Raises:
+    ValueError: The file is cut short.
+  """
+  try:
+    flat = np.asarray(np.load(path, mmap_mode='r'))
+  except EOFError as error:  # Of an empty file, numpy says this.
+    raise ValueError(f'{path} is empty') from error
+  num_rows = int(flat[0])
+  rows, pieces = np.split(flat[1:], [num_rows + 1])
+  return Plan(rows, *np.split(pieces, 2))
+
+
+def of_store(
+  directory: pathlib.Path,
+  offsets: Int[np.ndarray, 'offsets'],
+  length: int,
+  overlap: int,
+) -> Plan:
+  """Returns the plan kept in a store's directory, made if it is not there."""
+  path = directory / f'pack-{length}-{overlap}.npy'
+  if path.exists():
+    try:
+      return load(path)
+    except ValueError as error:
+      logging.warning('%s; the packing plan is made anew.', error)
+  plan = pack(offsets, length, overlap)
+  save(plan, path)
+  logging.info(
+    'Packed %d documents into %d rows of %d tokens, %.1f%% full.',
+    len(offsets) - 1,
+    plan.size,
+    length,
+    100 * plan.sizes.sum() / max(1, plan.size * length),
+  )
+  return plan

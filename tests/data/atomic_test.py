@@ -1,0 +1,82 @@
+"""What is written appears whole or not at all."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from lm.data import atomic
+
+
+def names(directory):
+  return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_directory_appears_when_it_is_whole(tmp_path):
+  target = tmp_path / 'deep' / 'store'
+  with atomic.new_directory(target) as path:
+    (path / 'one').write_text('1')
+    assert not target.exists()
+  assert names(target) == ['one']
+  assert names(tmp_path / 'deep') == ['store']
+
+
+@pytest.mark.parametrize('kind', ['new_file', 'new_directory'])
+def test_an_error_leaves_nothing(tmp_path, kind):
+  with (
+    pytest.raises(OSError, match='No space left'),
+    getattr(atomic, kind)(tmp_path / 'store'),
+  ):
+    raise OSError(28, 'No space left on device')
+  assert names(tmp_path) == []
+
+
+def test_of_two_at_once_the_first_to_finish_stays(tmp_path):
+  target = tmp_path / 'store'
+  with atomic.new_directory(target) as one:
+    with atomic.new_directory(target) as other:
+      (one / 'file').write_text('one')
+      (other / 'file').write_text('other')
+      assert one.exists() and other.exists()
+    assert (target / 'file').read_text() == 'other'
+  assert (target / 'file').read_text() == 'other'
+  assert names(tmp_path) == ['store']
+
+
+def test_a_file_replaces_the_one_before_it(tmp_path):
+  for text in ('one', 'other'):
+    with atomic.new_file(tmp_path / 'file') as path:
+      path.write_text(text)
+  assert (tmp_path / 'file').read_text() == 'other'
+  assert names(tmp_path) == ['file']
+
+
+def test_what_a_killed_process_left_is_cleaned_and_what_a_living_one_writes_not(
+  tmp_path,
+):
+  ended = subprocess.Popen([sys.executable, '-c', ''])
+  ended.wait()
+  host = socket.gethostname()
+  for writer in (
+    f'{host}~{ended.pid}~a',
+    f'{host}~{os.getpid()}~b',  # Of an earlier process with our number.
+    f'{host}~{os.getppid()}~c',
+    f'elsewhere~{ended.pid}~d',
+  ):
+    (tmp_path / f'store~{writer}.tmp').mkdir()
+  with atomic.new_directory(tmp_path / 'store'):
+    pass
+  assert names(tmp_path) == sorted(
+    ['store', f'store~{host}~{os.getppid()}~c.tmp']
+    + [f'store~elsewhere~{ended.pid}~d.tmp']
+  )
+
+
+def test_removing_twice_is_no_error(tmp_path):
+  (tmp_path / 'store').mkdir()
+  (tmp_path / 'store' / 'file').touch()
+  atomic.remove(tmp_path / 'store')
+  atomic.remove(tmp_path / 'store')
+  assert names(tmp_path) == []
