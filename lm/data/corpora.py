@@ -1,0 +1,249 @@
+"""Where text comes from: documents, each for training or for validation.
+
+A document's side is decided by a hash of its text and by nothing else. So the
+sides do not change when files are added, moved or reordered, and two copies of
+a document are never on different sides.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import operator
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from lm.data import stdlib_prose, text_files
+from lm.types import UserError
+
+SIDES = ('train', 'validation')
+SPLITS = ('document', 'tail')
+# Raise it when the same files and settings begin to give other text.
+READING = 1
+
+DIALOGUES = pathlib.Path(__file__).with_name('dialogues.jsonl')
+SPEAKERS = {'en': ('User: ', 'Assistant: '), 'zh': ('用户：', '助手：')}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+  """Text that is the same whenever it is read.
+
+  Attributes:
+    name: What it is, for people and file names.
+    read: Yields the documents of one side.
+    files: The files whose bytes decide the text.
+    settings: What else decides the text and its sides.
+  """
+
+  name: str
+  read: Callable[[str], Iterator[str]]
+  files: tuple[pathlib.Path, ...]
+  settings: tuple
+
+  def documents(self, split: str) -> Iterator[str]:
+    """Yields the documents of split 'train' or 'validation', in one order.
+
+    Raises:
+      UserError: There are none, or something in the files is not as it should.
+    """
+    if split not in SIDES:
+      raise ValueError(f'split is {split!r}, but a corpus has {SIDES}.')
+    documents = self.read(split)
+    first = next(documents, None)
+    if first is None:
+      raise UserError(
+        f'The {split} split of {self.name} is empty: too few documents for a'
+        ' share of them, decided by hash, to be any. Give more text, set'
+        " config.data.validation nearer to 0.5, or, with source 'text',"
+        " config.data.split='tail', which cuts the text itself."
+      )
+    yield first
+    yield from documents
+
+  def fingerprint(self) -> str:
+    """Returns a hash of all that decides the text and its sides."""
+    settings = json.dumps((READING, *self.settings))
+    total = hashlib.sha256(settings.encode())
+    for file in self.files:
+      total.update(b'gzip' if text_files.is_compressed(file) else b'')
+      total.update(text_files.digest(file))
+    return total.hexdigest()
+
+
+def build(
+  source: str,
+  path: str = '',
+  field: str = 'text',
+  split: str = 'document',
+  validation: float = 0.1,
+) -> Corpus:
+  """Returns the text that a config asks for.
+
+  Args:
+    source: A name in `SOURCES`.
+    path: For `text` and `jsonl` a file or a glob (`**` for sub-directories),
+      unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
+      `package.module:Class`. The others have their text with them.
+    field: Which field (`jsonl`) or feature (`tfds`) holds a document's text.
+    split: `document`: whole documents go to validation. `tail`, for `text`:
+      all files are one text, of which the end is for validation (nanoGPT).
+    validation: The share of the documents or of the characters. A TFDS dataset
+      with a validation split of its own keeps that instead.
+  """
+  _check(source, path, split, validation)
+  return SOURCES[source](path, field, split, validation)
+
+
+def side(document: str, validation: float) -> str:
+  """Returns 'train' or 'validation', a function of the text alone.
+
+  Args:
+    document: The text.
+    validation: The share of all possible texts that is for validation.
+  """
+  digest = hashlib.blake2b(document.encode(), digest_size=8).digest()
+  below = int.from_bytes(digest, 'big') < validation * 2**64
+  return 'validation' if below else 'train'
+
+
+def _check(source: str, path: str, split: str, validation: float) -> None:
+  if source not in SOURCES:
+    raise UserError(
+      f'config.data.source is {source!r}, but there is no such source. Set it'
+      f' to one of {", ".join(SOURCES)}.'
+    )
+  if source in EMBEDDED and path:
+    raise UserError(
+      f'config.data.path is {path!r}, but source {source!r} has its text with'
+      ' it. Leave the path empty, or set config.data.source to'
+      f' {" or ".join(name for name in SOURCES if name not in EMBEDDED)}.'
+    )
+  if source not in EMBEDDED and not path:
+    raise UserError(
+      f'config.data.path is empty, but source {source!r} has to be told where'
+      ' its text is. Set config.data.path.'
+    )
+  if split not in SPLITS or (split == 'tail' and source != 'text'):
+    raise UserError(
+      f'config.data.split is {split!r}, but it is to be one of {SPLITS}, and'
+      " 'tail' is for config.data.source 'text' alone. Set it to 'document'."
+    )
+  if not 0 < validation < 1:
+    raise UserError(
+      f'config.data.validation is {validation}, but it is the share of the'
+      ' text that is kept for validation. Set it between 0 and 1, such as 0.1.'
+    )
+
+
+def _by_hash(
+  every: Callable[[], Iterable[str]], validation: float, split: str
+) -> Iterator[str]:
+  return (text for text in every() if side(text, validation) == split)
+
+
+def _text(path: str, field: str, split: str, validation: float) -> Corpus:
+  """Text files: a document is a run of lines between blank ones (as in BERT)."""
+  del field
+  files = text_files.find(path)
+  if split == 'tail':
+    read = functools.partial(_ends, files, validation)
+  else:
+    every = functools.partial(text_files.paragraphs, files)
+    read = functools.partial(_by_hash, every, validation)
+  return Corpus(
+    name=_name('text', pathlib.Path(path).name),
+    read=read,
+    files=files,
+    settings=('text', split, validation),
+  )
+
+
+def _ends(
+  files: Iterable[pathlib.Path], validation: float, split: str
+) -> Iterator[str]:
+  """Yields the beginning or the end of all files, as one text in memory."""
+  text = ''.join(line for file in files for line in text_files.lines(file))
+  cut = int(len(text) * (1 - validation))
+  part = text[:cut] if split == 'train' else text[cut:]
+  if part:
+    yield part
+
+
+def _jsonl(path: str, field: str, split: str, validation: float) -> Corpus:
+  """Files of a JSON object a line: a document is the text in one field."""
+  del split
+  files = text_files.find(path)
+  every = functools.partial(text_files.fields, files, field)
+  return Corpus(
+    name=_name('jsonl', pathlib.Path(path).name),
+    read=functools.partial(_by_hash, every, validation),
+    files=files,
+    settings=('jsonl', field, validation),
+  )
+
+
+def _tfds(path: str, field: str, split: str, validation: float) -> Corpus:
+  """A dataset of TFDS: a document is the text of one feature."""
+  del split
+  from lm.data import tfds_text  # Importing TFDS takes a second.
+
+  builder = tfds_text.prepare(path, field)
+  documents = functools.partial(tfds_text.documents, builder, field)
+  if 'validation' in builder.info.splits:
+    splits, read = SIDES, documents
+  else:
+    every = functools.partial(documents, 'train')
+    splits, read = ('train',), functools.partial(_by_hash, every, validation)
+  return Corpus(
+    name=_name('tfds', path),
+    read=read,
+    files=tuple(tfds_text.files(builder, splits)),
+    settings=('tfds', field, splits, validation),
+  )
+
+
+def _stdlib(path: str, field: str, split: str, validation: float) -> Corpus:
+  """English of Python's own: a document is a help topic or a docstring."""
+  del path, field, split
+  return Corpus(
+    name='stdlib',
+    read=functools.partial(_by_hash, stdlib_prose.documents, validation),
+    files=stdlib_prose.files(),
+    settings=('stdlib', sys.version_info[:2], validation),
+  )
+
+
+def _dialogues(path: str, field: str, split: str, validation: float) -> Corpus:
+  """Short dialogues in English and Chinese, written for this project."""
+  del path, field, split
+  return Corpus(
+    name='dialogues',
+    read=functools.partial(_by_hash, _spoken, validation),
+    files=(DIALOGUES,),
+    settings=('dialogues', validation),
+  )
+
+
+def _spoken() -> Iterator[str]:
+  for line in text_files.lines(DIALOGUES):
+    dialogue = json.loads(line)
+    speakers = itertools.cycle(SPEAKERS[dialogue['language']])
+    yield '\n'.join(map(operator.add, speakers, dialogue['turns']))
+
+
+def _name(source: str, path: str) -> str:
+  return '-'.join([source, *re.findall(r'\w+', path)])
+
+
+EMBEDDED = ('stdlib', 'dialogues')
+SOURCES = {
+  'text': _text,
+  'jsonl': _jsonl,
+  'tfds': _tfds,
+  'stdlib': _stdlib,
+  'dialogues': _dialogues,
+}

@@ -1,0 +1,72 @@
+"""English that every Python has: its manual's topics and its docstrings."""
+
+import ast
+import functools
+import pathlib
+import sys
+import sysconfig
+from collections.abc import Iterator
+
+from lm.types import UserError
+
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# Tests are left out: many installations of Python lack them.
+TESTS = {'idle_test', 'test', 'tests'}
+TOPICS = 'pydoc_data/topics.py'
+
+
+@functools.cache
+def files() -> tuple[pathlib.Path, ...]:
+  """Returns the sources that the text is taken from, in order of their names."""
+  root = pathlib.Path(sysconfig.get_path('stdlib'))
+  if not (root / TOPICS).exists():
+    raise UserError(
+      f'This Python has no sources of its standard library in {root}, so'
+      " config.data.source='stdlib' has nothing to read. Use a Python that has"
+      " them, or set config.data.source to 'text' and config.data.path."
+    )
+  found = [root / TOPICS]
+  for name in sorted(sys.stdlib_module_names):
+    found += [root / f'{name}.py', *sorted((root / name).rglob('*.py'))]
+  return tuple(
+    file
+    for file in found
+    if file.is_file() and TESTS.isdisjoint(file.relative_to(root).parts)
+  )
+
+
+@functools.cache
+def documents() -> tuple[str, ...]:
+  """Returns the topics that `help()` shows, and every docstring, each once.
+
+  Each is kept whole, examples included, without its indentation. Sources are
+  parsed and never imported, since importing some of them acts. The text is the
+  same on every call, but differs between versions of Python.
+  """
+  topics, *modules = files()
+  found = list(_topics(_parse(topics)))
+  for module in modules:
+    found += _docstrings(_parse(module))
+  return tuple(dict.fromkeys(found))
+
+
+def _parse(file: pathlib.Path) -> ast.Module:
+  return ast.parse(file.read_bytes())
+
+
+def _topics(tree: ast.Module) -> Iterator[str]:
+  """Yields the values of `topics = {name: text, ...}`."""
+  tables = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
+  for table in tables:
+    yield from (ast.literal_eval(value).strip() for value in table.values)
+
+
+def _docstrings(
+  node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> Iterator[str]:
+  docstring = ast.get_docstring(node)
+  if docstring:
+    yield docstring
+  for inner in node.body:
+    if isinstance(inner, DEFINITIONS):
+      yield from _docstrings(inner)

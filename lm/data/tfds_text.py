@@ -1,0 +1,118 @@
+"""Text from TensorFlow Datasets, read without TensorFlow."""
+
+import importlib
+import pathlib
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from lm.types import UserError
+
+# TFDS knows the datasets of these modules only once they are imported: its own
+# import of all of them ends at the first that wants TensorFlow.
+MODULES = ('question_answering', 'summarization', 'text', 'translate')
+# The one format that is read without TensorFlow.
+FILE_FORMAT = 'array_record'
+CHUNK = 1024  # Examples read at once; one at a time takes thrice as long.
+
+
+def prepare(path: str, field: str) -> tfds.core.DatasetBuilder:
+  """Returns the builder of a dataset, downloaded and built if it is not yet.
+
+  It lies where TFDS keeps its datasets: `TFDS_DATA_DIR` of the environment, or
+  `~/tensorflow_datasets`.
+
+  Args:
+    path: A name as TFDS writes it (`glue/sst2:2.0.0`), or a builder class of
+      the user's as `package.module:Class`.
+    field: The feature that is to be read.
+
+  Raises:
+    UserError: There is no such dataset or feature, or it cannot be built here.
+  """
+  module, _, name = path.rpartition(':')
+  if module and name.isidentifier():  # Not a name with its version.
+    builder = _own_builder(path, module, name)
+  else:
+    builder = _by_name(path)
+  _check(builder, field)  # Before anything is downloaded.
+  try:
+    builder.download_and_prepare()
+  except ImportError as error:
+    raise UserError(
+      f'config.data.path is {path!r}, and to build that dataset TFDS needs'
+      f' {error.name}, which is not installed. Build it where that is, with'
+      f' file_format={FILE_FORMAT!r}, and set TFDS_DATA_DIR to where it lies;'
+      ' reading it needs nothing more.'
+    ) from error
+  if 'train' not in builder.info.splits:
+    raise UserError(
+      f'config.data.path is {path!r}, but that dataset has no train split, only'
+      f' {list(builder.info.splits)}. Set config.data.path to one that has it.'
+    )
+  return builder
+
+
+def documents(
+  builder: tfds.core.DatasetBuilder, field: str, split: str
+) -> Iterator[str]:
+  """Yields the text of every example of one of the dataset's own splits."""
+  examples = builder.as_data_source(split=split)
+  for start in range(0, len(examples), CHUNK):
+    chunk = range(start, min(start + CHUNK, len(examples)))
+    for number, example in zip(chunk, examples.__getitems__(chunk)):
+      try:
+        document = example[field].decode()
+      except UnicodeDecodeError as error:
+        raise UserError(
+          f'Example {number} of split {split!r} of dataset {builder.name} is'
+          f' not UTF-8 in {field!r}: {error}. Set config.data.field to a text.'
+        ) from error
+      if document.strip():
+        yield document
+
+
+def files(
+  builder: tfds.core.DatasetBuilder, splits: tuple[str, ...]
+) -> Iterator[pathlib.Path]:
+  """Yields the files that hold the examples of `splits`."""
+  for split in splits:
+    yield from map(pathlib.Path, builder.info.splits[split].filepaths)
+
+
+def _by_name(path: str) -> tfds.core.DatasetBuilder:
+  for module in MODULES:
+    importlib.import_module(f'tensorflow_datasets.{module}')
+  try:
+    return tfds.builder(path, file_format=FILE_FORMAT)
+  except ValueError as error:  # Its message goes on with hundreds of names.
+    reason = str(error).splitlines()[0]
+    raise UserError(
+      f'config.data.path is {path!r}, which TFDS cannot open: {reason} Give a'
+      ' name of its catalogue (tensorflow.org/datasets), such as'
+      " 'glue/sst2', or a builder class of yours as 'package.module:Class'."
+    ) from error
+
+
+def _own_builder(path: str, module: str, name: str) -> tfds.core.DatasetBuilder:
+  try:
+    builder_class = getattr(importlib.import_module(module), name)
+  except (ModuleNotFoundError, AttributeError) as error:
+    raise UserError(
+      f'config.data.path is {path!r}, but there is no such class: {error}. It'
+      " is to be 'package.module:Class', importable from where you start."
+    ) from error
+  return builder_class(file_format=FILE_FORMAT)
+
+
+def _check(builder: tfds.core.DatasetBuilder, field: str) -> None:
+  texts = [
+    name
+    for name, feature in builder.info.features.items()
+    if feature.shape == () and feature.np_dtype is object
+  ]
+  if field not in texts:
+    raise UserError(
+      f'config.data.field is {field!r}, but the texts of dataset'
+      f' {builder.name} are called {texts}. Set config.data.field to one.'
+    )
