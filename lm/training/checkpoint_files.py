@@ -1,0 +1,135 @@
+"""A checkpoint as files: named only when whole, trusted only when intact.
+
+    DIR/STEP/state/     the arrays
+    DIR/STEP/meta.json  what else there is to know
+    DIR/STEP/sums.json  the SHA-256 of every other file
+
+It is `STEP.partial` until all of it and its sums are on disk; one rename makes
+it `STEP`. So a process killed at any moment leaves nothing that looks whole and
+is not.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from absl import logging
+
+from lm.types import UserError
+
+FORMAT_VERSION = 1
+
+
+class DamagedError(UserError):
+  """A checkpoint does not hold what was written."""
+
+
+def steps(directory: pathlib.Path) -> list[int]:
+  """Returns the steps that have a checkpoint, the oldest first."""
+  names = (path.name for path in directory.glob('*'))
+  return sorted(int(name) for name in names if name.isdecimal())
+
+
+def complete(partial: pathlib.Path, meta: dict[str, Any]) -> None:
+  """Gives `STEP.partial` its metadata, its sums and then its name."""
+  meta = {'format_version': FORMAT_VERSION, **meta}
+  (partial / 'meta.json').write_text(json.dumps(meta, indent=2))
+  files = sorted(path for path in partial.rglob('*') if path.is_file())
+  sums = {path.relative_to(partial).as_posix(): _sum(path) for path in files}
+  (partial / 'sums.json').write_text(json.dumps(sums, indent=2))
+  for path in [*partial.rglob('*'), partial]:
+    _to_disk(path)
+  final = partial.with_suffix('')
+  if final.exists():  # A damaged one, to which the run has come again.
+    delete(final)
+  partial.rename(final)
+  _to_disk(final.parent)
+
+
+def delete(checkpoint: pathlib.Path) -> None:
+  """Deletes a checkpoint, taking its name away first."""
+  nameless = checkpoint.with_name(f'{checkpoint.name}.old.partial')
+  checkpoint.rename(nameless)
+  shutil.rmtree(nameless)
+
+
+def clean(directory: pathlib.Path) -> None:
+  """Deletes what killed processes left behind."""
+  for leftover in directory.glob('*.partial'):
+    shutil.rmtree(leftover)
+
+
+def read_meta(checkpoint: pathlib.Path) -> dict[str, Any]:
+  """Returns the metadata of a checkpoint, whose sums are not checked here."""
+  try:
+    return json.loads((checkpoint / 'meta.json').read_text())
+  except (OSError, ValueError) as error:
+    raise DamagedError(
+      f'{checkpoint}/meta.json is damaged: {error}.'
+    ) from error
+
+
+def check(checkpoint: pathlib.Path) -> None:
+  """Raises unless every file is as it was written, in a format that is known.
+
+  Raises:
+    DamagedError: A file is missing or differs.
+    UserError: A later version of this program wrote it.
+  """
+  try:
+    sums = json.loads((checkpoint / 'sums.json').read_text())
+    if not isinstance(sums, dict) or 'meta.json' not in sums:
+      raise DamagedError(f'{checkpoint}/sums.json does not list meta.json.')
+    for name, expected in sums.items():
+      if _sum(checkpoint / name) != expected:
+        raise DamagedError(f'{checkpoint}/{name} does not have its SHA-256.')
+  except FileNotFoundError as error:
+    raise DamagedError(f'{error.filename} is missing.') from error
+  except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise DamagedError(f'{checkpoint} cannot be read: {error}.') from error
+  version = read_meta(checkpoint)['format_version']
+  if version > FORMAT_VERSION:
+    raise UserError(
+      f'{checkpoint} has format version {version}, but this program knows'
+      f' versions up to {FORMAT_VERSION}. Update the program.'
+    )
+
+
+def newest_intact(directory: pathlib.Path) -> int | None:
+  """Returns the last step whose checkpoint is intact, None if there is none.
+
+  Raises:
+    UserError: There are checkpoints, but all are damaged.
+  """
+  there = steps(directory)
+  for step in reversed(there):
+    try:
+      check(directory / str(step))
+    except DamagedError as error:
+      logging.warning(
+        'Skipped the damaged checkpoint of step %d: %s', step, error
+      )
+    else:
+      return step
+  if there:
+    raise UserError(
+      f'Every checkpoint in {directory} is damaged (steps {there}). Bring back'
+      ' a copy, or start anew with another workdir.'
+    )
+  return None
+
+
+def _sum(path: pathlib.Path) -> str:
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _to_disk(path: pathlib.Path) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)

@@ -1,0 +1,316 @@
+"""Checkpoints: when a run saves, what of it stays, and how it goes on."""
+
+import concurrent.futures
+import math
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+
+from lm.training import checkpoint_arrays, checkpoint_files
+from lm.types import PyTree, UserError
+
+Directory = str | os.PathLike
+
+
+class Checkpoints:
+  """Writes a run's checkpoints while it goes on, and deletes the unwanted.
+
+  Every process of a run calls the same methods.
+
+  Args:
+    directory: Where they lie; made if it does not exist.
+    every: Steps between checkpoints; 0: none by number.
+    minutes: Minutes between checkpoints; 0: none by time.
+    keep: How many of the last stay.
+    best: The checkpoint where this metric is lowest stays too; '': none does.
+    log_spaced: Steps 1, 2, 4, 8, ... are saved and stay too.
+  """
+
+  def __init__(
+    self,
+    directory: Directory,
+    *,
+    every: int,
+    minutes: float,
+    keep: int,
+    best: str,
+    log_spaced: bool,
+  ):
+    if keep < 1:
+      raise UserError(
+        f'keep is {keep}, but a run goes on from its last checkpoint, which'
+        ' must stay. Set config.checkpoint.keep to 1 or more.'
+      )
+    if every < 0 or minutes < 0:
+      raise UserError(
+        f'every is {every} and minutes is {minutes}, but they are spans'
+        ' between checkpoints. Set config.checkpoint.every and'
+        ' config.checkpoint.minutes to 0 (none) or more.'
+      )
+    self._directory = pathlib.Path(directory).absolute()
+    self._every, self._minutes = every, minutes
+    self._keep, self._best, self._log_spaced = keep, best, log_spaced
+    self._writer = checkpoint_arrays.writer()
+    self._background = concurrent.futures.ThreadPoolExecutor(1)
+    self._pending: concurrent.futures.Future | None = None
+    self._last_step, self._last_time = -1, time.monotonic()
+    if jax.process_index() == 0:
+      self._directory.mkdir(parents=True, exist_ok=True)
+      checkpoint_files.clean(self._directory)
+
+  def due(self, step: int) -> bool:
+    """Returns whether the state after `step` steps is to be saved."""
+    if self._pending and self._pending.done():
+      self.wait()
+    late = False
+    if self._minutes:
+      minutes = (time.monotonic() - self._last_time) / 60
+      late = bool(_of_first_process(minutes >= self._minutes))
+    regular = self._every > 0 and step % self._every == 0
+    spaced = self._log_spaced and _is_power_of_two(step)
+    return step != self._last_step and (late or regular or spaced)
+
+  def save(
+    self,
+    step: int,
+    state: PyTree,
+    metadata: Mapping[str, Any],
+    metrics: Mapping[str, float] | None = None,
+  ) -> None:
+    """Begins to save, and returns once `state` may be donated.
+
+    Does nothing for the step that was saved or restored last.
+
+    Args:
+      step: How many steps made `state`.
+      state: Arrays.
+      metadata: What else a resumed run needs, as JSON has it: at least
+        `examples`, how many were consumed.
+      metrics: As measured at this step; None: not measured.
+
+    Raises:
+      UserError: The save before this one failed.
+    """
+    self.wait()
+    if step == self._last_step:
+      return
+    if metrics is not None and self._best and self._best not in metrics:
+      raise UserError(
+        f'The metrics have no {self._best!r} to choose the best checkpoint by.'
+        f" Set config.checkpoint.best to one of {sorted(metrics)}, or to ''."
+      )
+    meta = {
+      'step': step,
+      'metrics': {
+        name: value
+        for name, value in (metrics or {}).items()
+        if math.isfinite(value)
+      },
+      'metadata': {**metadata, 'examples': int(metadata['examples'])},
+      'arrays': checkpoint_arrays.forms(checkpoint_arrays.by_path(state)),
+    }
+    partial = self._directory / f'{step}.partial'
+    self._last_step, self._last_time = step, time.monotonic()
+    try:
+      if jax.process_index() == 0:
+        checkpoint_files.clean(self._directory)
+        _require_room(self._directory, state)
+        partial.mkdir()
+      checkpoint_arrays.write(self._writer, partial / 'state', state)
+    except OSError as error:
+      raise self._lost(error) from error
+    self._pending = self._background.submit(self._complete, partial, meta)
+
+  def restore(
+    self, abstract_state: PyTree, step: int | None = None
+  ) -> tuple[PyTree, dict[str, Any]] | None:
+    """Returns what the function `restore` does, once nothing is being saved."""
+    self.wait()
+    restored = restore(self._directory, abstract_state, step)
+    if restored is not None:
+      self._last_step = restored[1]['step']
+    return restored
+
+  def wait(self) -> None:
+    """Returns when the last save is on disk.
+
+    Raises:
+      UserError: It could not be written.
+    """
+    pending, self._pending = self._pending, None
+    if pending is not None:
+      try:
+        pending.result()
+      except (OSError, ValueError) as error:  # Tensorstore's are ValueErrors.
+        raise self._lost(error) from error
+
+  def close(self) -> None:
+    """Ends the last save, and the threads."""
+    try:
+      self.wait()
+    finally:
+      self._background.shutdown()
+      self._writer.close()
+
+  def _complete(self, partial: pathlib.Path, meta: dict[str, Any]) -> None:
+    """Ends a save in the background; only then are older ones deleted."""
+    self._writer.wait_until_finished()
+    if jax.process_index() > 0:
+      return
+    checkpoint_files.complete(partial, meta)
+    # Later steps are of a future that this run was restored from before.
+    past = [
+      step
+      for step in checkpoint_files.steps(self._directory)
+      if step <= meta['step']
+    ]
+    scores = self._scores(past)
+    for step in set(past) - kept(past, scores, self._keep, self._log_spaced):
+      checkpoint_files.delete(self._directory / str(step))
+
+  def _scores(self, steps: Iterable[int]) -> dict[int, float]:
+    scores = {}
+    for step in steps if self._best else ():
+      try:
+        meta = checkpoint_files.read_meta(self._directory / str(step))
+      except checkpoint_files.DamagedError as error:
+        logging.warning('Step %d cannot be the best: %s', step, error)
+        continue
+      if self._best in meta['metrics']:
+        scores[step] = meta['metrics'][self._best]
+    return scores
+
+  def _lost(self, error: Exception) -> UserError:
+    there = checkpoint_files.steps(self._directory)
+    return UserError(
+      f'The checkpoint of step {self._last_step} could not be written to'
+      f' {self._directory}: {error}. The last good one is of step'
+      f' {max(there, default="(none)")}. Make room there, and start the same'
+      ' command again.'
+    )
+
+
+def kept(
+  steps: Iterable[int],
+  scores: Mapping[int, float],
+  keep: int,
+  log_spaced: bool,
+) -> set[int]:
+  """Returns those of `steps` that stay.
+
+  Args:
+    steps: All that there are.
+    scores: Of the steps where the metric of the best was measured.
+    keep: How many of the last stay.
+    log_spaced: Whether powers of two stay.
+  """
+  stay = set(sorted(steps)[-keep:])
+  if scores:
+    stay.add(min(scores, key=lambda step: (scores[step], step)))
+  if log_spaced:
+    stay.update(filter(_is_power_of_two, steps))
+  return stay
+
+
+def restore(
+  directory: Directory, abstract_state: PyTree, step: int | None = None
+) -> tuple[PyTree, dict[str, Any]] | None:
+  """Returns a state and its metadata, whatever devices it was saved from.
+
+  Args:
+    directory: Of the checkpoints.
+    abstract_state: For each array its shape, dtype and sharding; a sharding of
+      None asks for a numpy array.
+    step: Which checkpoint; None: the newest intact one.
+
+  Returns:
+    None if there is no checkpoint; metadata holds `step` beside what was given.
+
+  Raises:
+    UserError: Step `step` is missing or damaged, or all are damaged, or the
+      arrays are not those of `abstract_state`.
+  """
+  checkpoint = _trusted(directory, step)
+  if checkpoint is None:
+    return None
+  meta = checkpoint_files.read_meta(checkpoint)
+  wanted = checkpoint_arrays.by_path(abstract_state)
+  checkpoint_arrays.require_equal(
+    checkpoint, meta['arrays'], checkpoint_arrays.forms(wanted)
+  )
+  arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
+  structure = jax.tree.structure(abstract_state)
+  state = jax.tree.unflatten(structure, [arrays[name] for name in wanted])
+  return state, {'step': meta['step'], **meta['metadata']}
+
+
+def restore_params(
+  directory: Directory, step: int | None = None, part: str = 'params'
+) -> tuple[PyTree, dict[str, Any]]:
+  """Returns parameters alone, as dicts of numpy arrays, and their metadata.
+
+  Args:
+    directory: Of the checkpoints.
+    step: Which checkpoint; None: the newest intact one.
+    part: The field of the state to return; `ema`: the moving average.
+  """
+  checkpoint = _trusted(directory, step)
+  if checkpoint is None:
+    raise UserError(
+      f'{directory} has no checkpoint. Train first, or give the workdir of a'
+      ' run that saved one.'
+    )
+  meta = checkpoint_files.read_meta(checkpoint)
+  wanted = {
+    name: jax.ShapeDtypeStruct(form['shape'], np.dtype(form['dtype']))
+    for name, form in meta['arrays'].items()
+    if name.startswith(f'{part}/')
+  }
+  if not wanted:
+    there = sorted({name.split('/')[0] for name in meta['arrays']})
+    raise UserError(f'{checkpoint} has no {part!r}, but {there}.')
+  arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
+  metadata = {'step': meta['step'], **meta['metadata']}
+  return checkpoint_arrays.nested(arrays)[part], metadata
+
+
+def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:
+  """Returns the checkpoint of `step`, else the newest intact one."""
+  directory, found = pathlib.Path(directory).absolute(), step
+  if jax.process_index() == 0:
+    if step is None:
+      found = checkpoint_files.newest_intact(directory)
+    elif step in (there := checkpoint_files.steps(directory)):
+      checkpoint_files.check(directory / str(step))
+    else:
+      raise UserError(f'{directory} has steps {there}, but not step {step}.')
+  found = int(_of_first_process(-1 if found is None else found))
+  return None if found < 0 else directory / str(found)
+
+
+def _require_room(directory: pathlib.Path, state: PyTree) -> None:
+  needed = sum(array.nbytes for array in jax.tree.leaves(state))
+  free = shutil.disk_usage(directory).free
+  if free < needed:
+    raise OSError(
+      f'it takes {needed / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB'
+    )
+
+
+def _of_first_process(value: Any) -> Any:
+  """Returns what process 0 has, since clocks and disks may differ."""
+  if jax.process_count() == 1:
+    return value
+  return multihost_utils.broadcast_one_to_all(np.asarray(value))
+
+
+def _is_power_of_two(step: int) -> bool:
+  return step > 0 and step & (step - 1) == 0
