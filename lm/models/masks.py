@@ -6,8 +6,6 @@ for the dense matrix; a fused kernel reads the fields that it supports.
 Conditions are over *slots*: where a token stands in its row, or in the cache.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Int
@@ -25,11 +23,11 @@ class Mask:
   """
 
   causal: bool = struct.field(pytree_node=False, default=False)
-  window: Int[Array, ''] | Int[Array, N] | None = None
+  window: Int[Array, ''] | Int[Array, 'N'] | None = None
   valid: Bool[Array, 'B T'] | None = None
   segment_ids: Int[Array, 'B T'] | None = None
 
-  def __and__(self, other: Mask) -> Mask:
+  def __and__(self, other: 'Mask') -> 'Mask':
     return Mask(
       causal=self.causal or other.causal,
       window=_both(self.window, other.window, jnp.minimum),
@@ -65,7 +63,7 @@ def causal() -> Mask:
   return Mask(causal=True)
 
 
-def window(size: Int[Array, ''] | Int[Array, N] | int) -> Mask:
+def window(size: Int[Array, ''] | Int[Array, 'N'] | int) -> Mask:
   """A position sees the `size` positions that end with itself."""
   return Mask(causal=True, window=jnp.asarray(size))
 
