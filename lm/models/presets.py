@@ -13,8 +13,8 @@ GPT2 = {
 # whose width is not published: 256 is the reading of GPT-Neo.
 GPT3 = {'vocab_size': 50_257, 'max_len': 2048, 'local_window': 256}
 
-# nanoGPT leaves out every bias, the norms' included.
-NANOGPT = {'vocab_size': None, 'use_bias': False}
+# nanoGPT leaves out every bias, the norms' included, and has the exact GELU.
+NANOGPT = {'vocab_size': None, 'use_bias': False, 'activation': 'gelu'}
 
 
 def _sizes(num_layers, num_heads, embed_dim):
