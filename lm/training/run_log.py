@@ -1,0 +1,218 @@
+"""What a run says while it goes on: files, TensorBoard, a line or a bar."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import rich.console
+import tensorboardX
+from absl import logging
+from rich import progress
+
+from lm.data import atomic
+from lm.types import UserError
+
+# These differ between two runs of the same bits, and nothing else does.
+TIME_FIELDS = ('seconds', 'tokens_per_second', 'model_flops_utilization')
+
+Metrics = Mapping[str, float]
+
+
+class RunLog:
+  """Writes `metrics.jsonl`, `samples.jsonl` and TensorBoard's files.
+
+  What an interrupted run wrote past the step that it is restored from is
+  dropped, so the files end up as if it had never been interrupted.
+
+  Args:
+    workdir: Where the files are.
+    start: The step that the run begins after; 0 for a new one.
+    num_steps: The last step.
+    every: Steps between two lines of training metrics.
+    tensorboard: Whether TensorBoard's files are written too.
+    tokens_per_step: Of all devices together.
+    peak_tokens_per_second: What the devices could do at most, if it is known.
+    active: Only one process of a run is; in the others this does nothing.
+  """
+
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    *,
+    start: int,
+    num_steps: int,
+    every: int,
+    tensorboard: bool,
+    tokens_per_step: int,
+    peak_tokens_per_second: float | None = None,
+    active: bool = True,
+  ):
+    if every < 1:
+      raise UserError(
+        f'every is {every}, but it is a number of steps. Set config.log.every'
+        ' to 1 or more.'
+      )
+    self._active = active
+    if not active:
+      return
+    self._num_steps, self._every = num_steps, every
+    self._tokens_per_step = tokens_per_step
+    self._peak = peak_tokens_per_second
+    self._last_time = math.nan  # The first step compiles: it is not timed.
+    self._seconds, self._timed_steps = 0.0, 0
+    workdir.mkdir(parents=True, exist_ok=True)
+    self._metrics = append_after(workdir / 'metrics.jsonl', start)
+    self._samples = append_after(workdir / 'samples.jsonl', start)
+    self._board = None
+    if tensorboard:
+      self._board = tensorboardX.SummaryWriter(
+        str(workdir / 'tensorboard'), purge_step=start + 1, flush_secs=10
+      )
+    self._bar = _Bar(start, num_steps) if sys.stderr.isatty() else None
+
+  def train(self, step: int, metrics: Metrics) -> None:
+    """Takes the metrics of every step, and writes those of every N-th."""
+    if not self._active:
+      return
+    now = time.perf_counter()
+    if not math.isnan(self._last_time):
+      self._seconds += now - self._last_time
+      self._timed_steps += 1
+    self._last_time = now
+    speed = self._speed()
+    if self._bar:
+      self._bar.show(step, metrics['loss'], speed.get('tokens_per_second'))
+    if step % self._every == 0:
+      self._write(step, 'train', {**metrics, **speed})
+      self._seconds, self._timed_steps = 0.0, 0
+      if not self._bar:
+        logging.info('%s', self._line(step, metrics['loss'], speed))
+
+  def eval(self, step: int, metrics: Metrics) -> None:
+    """Writes what an evaluation found."""
+    if not self._active:
+      return
+    self._write(step, 'eval', metrics)
+    values = ', '.join(
+      f'{name} {metrics[name]:.4f}' for name in sorted(metrics)
+    )
+    logging.info('Evaluation at step %d: %s', step, values)
+    self._last_time = time.perf_counter()
+
+  def sample(self, step: int, prompt: str, text: str) -> None:
+    """Writes what the model makes of a prompt."""
+    if not self._active:
+      return
+    _write_line(self._samples, {'step': step, 'prompt': prompt, 'text': text})
+    if self._board:
+      self._board.add_text('sample', prompt + text, step)
+    logging.info('Sample at step %d: %s%s', step, prompt, text)
+    self._last_time = time.perf_counter()
+
+  def close(self) -> None:
+    """Ends the bar and closes the files."""
+    if not self._active:
+      return
+    if self._bar:
+      self._bar.close()
+    self._metrics.close()
+    self._samples.close()
+    if self._board:
+      self._board.close()
+
+  def _write(self, step: int, split: str, metrics: Metrics) -> None:
+    finite = {
+      name: metrics[name] if math.isfinite(metrics[name]) else None
+      for name in sorted(metrics)
+    }
+    _write_line(self._metrics, {'step': step, 'split': split, **finite})
+    for name, value in finite.items():
+      if self._board and value is not None:
+        self._board.add_scalar(f'{split}/{name}', value, step)
+
+  def _speed(self) -> dict[str, float]:
+    if not self._timed_steps:
+      return {}
+    seconds = self._seconds / self._timed_steps
+    rate = self._tokens_per_step / seconds
+    speed = {'seconds': seconds, 'tokens_per_second': rate}
+    if self._peak:
+      speed['model_flops_utilization'] = rate / self._peak
+    return speed
+
+  def _line(self, step: int, loss: float, speed: Metrics) -> str:
+    line = f'Step {step}/{self._num_steps}: loss {loss:.4f}'
+    if speed:
+      left = round((self._num_steps - step) * speed['seconds'])
+      rate = speed['tokens_per_second']
+      line += f', {rate:,.0f} tokens/s, {left // 60}:{left % 60:02} left'
+    return line
+
+
+class _Bar:
+  """A line at the foot of a terminal; what is logged runs on above it."""
+
+  def __init__(self, start: int, num_steps: int):
+    self._progress = progress.Progress(
+      progress.MofNCompleteColumn(),
+      progress.BarColumn(bar_width=None),
+      progress.TextColumn('loss {task.fields[loss]:.4f}'),
+      progress.TextColumn('{task.fields[rate]:,.0f} tokens/s'),
+      progress.TimeRemainingColumn(),
+      console=rich.console.Console(stderr=True),
+    )
+    self._task = self._progress.add_task(
+      '', total=num_steps, completed=start, loss=math.nan, rate=math.nan
+    )
+    self._progress.start()
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)
+
+  def show(self, step: int, loss: float, rate: float | None) -> None:
+    fields = {'loss': loss} if rate is None else {'loss': loss, 'rate': rate}
+    self._progress.update(self._task, completed=step, **fields)
+
+  def close(self) -> None:
+    self._progress.stop()
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns the lines of a file of JSON; a last one that is cut short is not.
+
+  Raises:
+    UserError: Another line is not JSON.
+  """
+  whole, _, _ = path.read_bytes().rpartition(b'\n')
+  lines = []
+  for number, line in enumerate(whole.splitlines(), start=1):
+    try:
+      lines.append(json.loads(line))
+    except ValueError as error:
+      raise UserError(
+        f'Line {number} of {path} is not JSON ({error}). Mend or remove it.'
+      ) from error
+  return lines
+
+
+def append_after(path: pathlib.Path, step: int) -> TextIO:
+  """Opens a file to add lines to, dropping those of later steps."""
+  if path.exists():
+    kept = [line for line in read(path) if line['step'] <= step]
+    text = ''.join(map(_text, kept)).encode()
+    if text != path.read_bytes():
+      with atomic.new_file(path) as part:
+        part.write_bytes(text)
+  return path.open('a', encoding='utf-8')
+
+
+def _write_line(file: TextIO, line: Mapping[str, Any]) -> None:
+  file.write(_text(line))
+  file.flush()  # A killed process has written what it said.
+
+
+def _text(line: Mapping[str, Any]) -> str:
+  return json.dumps(line, ensure_ascii=False, allow_nan=False) + '\n'
