@@ -1,0 +1,146 @@
+"""Learns a vocabulary from text: the same one for the same text, anywhere."""
+
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+import sentencepiece
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from lm.data import pipelines, vocabulary_files
+from lm.data.pipelines import END_OF_TEXT
+from lm.types import UserError
+
+
+def bpe(
+  documents: Iterable[str], vocab_size: int, end_of_text: bool
+) -> Tokenizer:
+  """Joins the most frequent pair of tokens until there are `vocab_size`."""
+  least = 256 + end_of_text
+  if vocab_size < least:
+    raise UserError(
+      f'config.data.vocab_size is {vocab_size}, but the bytes alone are'
+      f' {least} tokens. Set it to {least} or more.'
+    )
+  trainer = trainers.BpeTrainer(
+    vocab_size=vocab_size - end_of_text,
+    initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    show_progress=False,
+  )
+  pipeline = pipelines.byte_level({}, [])
+  pipeline.train_from_iterator(_texts(documents, end_of_text), trainer)
+  _check_size(_ended(pipeline, end_of_text).get_vocab_size(), vocab_size)
+  return pipeline
+
+
+def wordpiece(documents: Iterable[str], vocab_size: int) -> Tokenizer:
+  """Joins pieces as BPE does, and keeps them without the order of joining.
+
+  Case and accents stay: a text without them is easier to foretell, and its bits
+  per byte would not compare with another tokenizer's.
+  """
+  documents = list(documents)
+  # The trainer numbers the pieces inside of words in the order of a hash table,
+  # which decides ties. So it tells them first, then is given them sorted.
+  pieces = _joined(documents, 0, [])
+  inside = sorted(piece for piece in pieces if piece.startswith('##'))
+  vocab = _joined(documents, vocab_size, [*pipelines.BERT_SPECIALS, *inside])
+  _check_size(len(vocab), vocab_size)
+  return pipelines.wordpiece(vocab, lowercase=False)
+
+
+def _joined(
+  documents: list[str], vocab_size: int, first: list[str]
+) -> dict[str, int]:
+  specials = {special: i for i, special in enumerate(pipelines.BERT_SPECIALS)}
+  steps = pipelines.wordpiece(specials, lowercase=False)
+  pipeline = Tokenizer(models.WordPiece())
+  pipeline.normalizer = steps.normalizer
+  pipeline.pre_tokenizer = steps.pre_tokenizer
+  trainer = trainers.WordPieceTrainer(
+    vocab_size=vocab_size, special_tokens=first, show_progress=False
+  )
+  pipeline.train_from_iterator(documents, trainer)
+  return pipeline.get_vocab(with_added_tokens=False)
+
+
+def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
+  """Prunes frequent pieces to those that make the text likeliest, as for T5.
+
+  SentencePiece learns them: what the trainer of `tokenizers` gives differs from
+  run to run in the scores and the order of pieces.
+  """
+  lines = [line for document in documents for line in document.split('\n')]
+  marks = ['\n', *pipelines.sentinels(pipelines.NUM_SENTINELS)]
+  model = io.BytesIO()
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(lines),
+      model_writer=model,
+      model_type='unigram',
+      vocab_size=vocab_size - len(marks),
+      pad_id=0,
+      eos_id=1,
+      unk_id=2,
+      bos_id=-1,
+      character_coverage=1.0,
+      normalization_rule_name='identity',
+      remove_extra_whitespaces=False,
+      add_dummy_prefix=False,
+      max_sentence_length=1 << 30,
+      num_threads=4,  # It sums by thread: no matter how many cores there are.
+      minloglevel=2,
+    )
+  except RuntimeError as error:
+    bound = re.search(r'Vocabulary size .*?(<=|vs\.?) (\d+)', str(error))
+    if bound is None:
+      raise
+    relation = 'at most' if bound[1] == '<=' else 'at least'
+    raise UserError(
+      f'config.data.vocab_size is {vocab_size}, but a Unigram vocabulary of'
+      f' this text has {relation} {int(bound[2]) + len(marks)} pieces. Set it'
+      ' so, or give other text.'
+    ) from error
+  pieces, unk_id, _ = vocabulary_files.sentencepiece(model.getvalue())
+  return pipelines.unigram(pieces + [(mark, 0.0) for mark in marks], unk_id)
+
+
+def characters(documents: Iterable[str], end_of_text: bool) -> Tokenizer:
+  """Returns the tokenizer of the characters that the text has."""
+  alphabet = set().union(*_texts(documents, end_of_text))
+  if not alphabet:
+    raise UserError(
+      'The text to take characters from is empty. Set config.data.path to text.'
+    )
+  return _ended(pipelines.characters(alphabet), end_of_text)
+
+
+def single_bytes(end_of_text: bool) -> Tokenizer:
+  """Returns the tokenizer of bytes, which needs no text."""
+  return _ended(pipelines.single_bytes(), end_of_text)
+
+
+def _texts(documents: Iterable[str], end_of_text: bool) -> Iterator[str]:
+  """Yields the text between marks of an end, which are no text themselves."""
+  for document in documents:
+    yield from document.split(END_OF_TEXT) if end_of_text else (document,)
+
+
+def _ended(pipeline: Tokenizer, end_of_text: bool) -> Tokenizer:
+  """Gives the end of a text the last id, as GPT-2 does."""
+  if end_of_text:
+    pipeline.add_special_tokens([END_OF_TEXT])
+  return pipeline
+
+
+def _check_size(size: int, vocab_size: int) -> None:
+  if size < vocab_size:
+    raise UserError(
+      f'config.data.vocab_size is {vocab_size}, but the text has no more than'
+      f' {size} pieces. Set it to {size} or less, or give more text.'
+    )
+  if size > vocab_size:
+    raise UserError(
+      f'config.data.vocab_size is {vocab_size}, but the characters of the text'
+      f' make {size} pieces alone. Set it above that.'
+    )
