@@ -38,11 +38,11 @@ class Checkpoints:
     self,
     directory: Directory,
     *,
-    every: int,
-    minutes: float,
-    keep: int,
-    best: str,
-    log_spaced: bool,
+    every: int = 1000,
+    minutes: float = 0.0,
+    keep: int = 3,
+    best: str = '',
+    log_spaced: bool = False,
   ):
     if keep < 1:
       raise UserError(
@@ -223,7 +223,7 @@ def kept(
 def restore(
   directory: Directory, abstract_state: PyTree, step: int | None = None
 ) -> tuple[PyTree, dict[str, Any]] | None:
-  """Returns a state and its metadata, whatever devices it was saved from.
+  """Returns a state and its `meta.json`, whatever devices it was saved from.
 
   Args:
     directory: Of the checkpoints.
@@ -232,7 +232,8 @@ def restore(
     step: Which checkpoint; None: the newest intact one.
 
   Returns:
-    None if there is no checkpoint; metadata holds `step` beside what was given.
+    None if there is no checkpoint. Of the second, `step`, `metrics` and
+    `metadata` are as they were given to `save`.
 
   Raises:
     UserError: Step `step` is missing or damaged, or all are damaged, or the
@@ -249,13 +250,13 @@ def restore(
   arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
   structure = jax.tree.structure(abstract_state)
   state = jax.tree.unflatten(structure, [arrays[name] for name in wanted])
-  return state, {'step': meta['step'], **meta['metadata']}
+  return state, meta
 
 
 def restore_params(
   directory: Directory, step: int | None = None, part: str = 'params'
 ) -> tuple[PyTree, dict[str, Any]]:
-  """Returns parameters alone, as dicts of numpy arrays, and their metadata.
+  """Returns parameters alone, as dicts of numpy arrays, and `meta.json`.
 
   Args:
     directory: Of the checkpoints.
@@ -278,8 +279,7 @@ def restore_params(
     there = sorted({name.split('/')[0] for name in meta['arrays']})
     raise UserError(f'{checkpoint} has no {part!r}, but {there}.')
   arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
-  metadata = {'step': meta['step'], **meta['metadata']}
-  return checkpoint_arrays.nested(arrays)[part], metadata
+  return checkpoint_arrays.nested(arrays)[part], meta
 
 
 def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:

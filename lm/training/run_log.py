@@ -1,5 +1,6 @@
 """What a run says while it goes on: files, TensorBoard, a line or a bar."""
 
+import atexit
 import json
 import math
 import pathlib
@@ -169,6 +170,7 @@ class _Bar:
       '', total=num_steps, completed=start, loss=math.nan, rate=math.nan
     )
     self._progress.start()
+    atexit.register(self._progress.stop)  # It gives the cursor back.
     logging.get_absl_handler().python_handler.setStream(sys.stderr)
 
   def show(self, step: int, loss: float, rate: float | None) -> None:

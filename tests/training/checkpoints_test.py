@@ -96,10 +96,11 @@ def test_a_state_comes_back_bit_for_bit_with_its_metadata(open_checkpoints):
   target = open_checkpoints()
   state = state_at(7, ema=True)
   target.save(7, state, {'examples': 56, 'config': {'seed': 0}}, {'loss': 2.5})
-  restored, metadata = target.restore(abstract(state))
+  restored, meta = target.restore(abstract(state))
   assert_same(restored, state)
-  assert type(restored.opt_state) is type(state.opt_state)
-  assert metadata == {'step': 7, 'examples': 56, 'config': {'seed': 0}}
+  assert meta['step'] == 7
+  assert meta['metrics'] == {'loss': 2.5}
+  assert meta['metadata'] == {'examples': 56, 'config': {'seed': 0}}
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(open_checkpoints):
@@ -202,9 +203,9 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
   inflict, reason = DAMAGE[damage]
   inflict(tmp_path / '2')
   monkeypatch.setattr(logging.get_absl_logger(), 'propagate', True)
-  restored, metadata = target.restore(abstract(state_at(1)))
+  restored, meta = target.restore(abstract(state_at(1)))
   assert_same(restored, state_at(1))
-  assert metadata['examples'] == 8
+  assert meta['step'] == 1
   assert 'Skipped the damaged checkpoint of step 2' in caplog.text
   assert reason in caplog.text
   with pytest.raises(UserError, match=reason):
@@ -254,19 +255,18 @@ def test_a_later_format_is_an_error(tmp_path, open_checkpoints, monkeypatch):
 
 def test_an_old_checkpoint_is_restored():
   # Made by `make` at the end of this file, with format version 1.
-  restored, metadata = checkpoints.restore(
-    FIXTURE, abstract(state_at(0, ema=True))
-  )
+  restored, meta = checkpoints.restore(FIXTURE, abstract(state_at(0, ema=True)))
   assert_same(restored, state_at(5, ema=True))
-  assert metadata == {'step': 5, 'examples': 40, 'note': 'old'}
+  assert meta['step'] == 5
+  assert meta['metadata'] == {'examples': 40, 'note': 'old'}
 
 
 def test_parameters_are_restored_alone(tmp_path, open_checkpoints):
   target = open_checkpoints()
   save(target, 1, 2)
-  params, metadata = checkpoints.restore_params(tmp_path)
+  params, meta = checkpoints.restore_params(tmp_path)
   assert_same(params, state_at(2).params)
-  assert metadata == {'step': 2, 'examples': 16}
+  assert meta['metadata'] == {'examples': 16}
   params, _ = checkpoints.restore_params(tmp_path, step=1)
   assert_same(params, state_at(1).params)
   with pytest.raises(UserError, match=r"no 'ema', but \['opt_state', 'par"):
