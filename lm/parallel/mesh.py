@@ -1,10 +1,14 @@
 """The devices as a mesh, and where on it each array lives."""
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from jaxtyping import Int
 
 from lm.types import PyTree, UserError, path_of
 
@@ -110,6 +114,40 @@ def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
     )
 
 
-def placing():
-  """Returns the context in which models place their activations."""
-  return nn.logical_axis_rules(ACTIVATIONS)
+def on_mesh(shapes: PyTree, mesh: Mesh) -> PyTree:
+  """Returns abstract arrays that say where each of them is to live."""
+  return jax.tree.map(
+    lambda array, sharding: jax.ShapeDtypeStruct(
+      array.shape, array.dtype, sharding=sharding
+    ),
+    shapes,
+    state_shardings(shapes, mesh),
+  )
+
+
+def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
+  """Returns a train step over `mesh` that takes the place of its state."""
+  shardings = jax.tree.map(lambda array: array.sharding, state)
+  return jax.jit(
+    step, out_shardings=(shardings, replicated(mesh)), donate_argnums=0
+  )
+
+
+def rows_of_this_process(batch_size: int) -> Int[np.ndarray, 'B']:
+  """Returns which rows of a global batch this process makes."""
+  shares = np.split(np.arange(batch_size), jax.process_count())
+  return shares[jax.process_index()]
+
+
+def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
+  """Returns the global batch of which this process has its own rows."""
+  sharding = batch_sharding(mesh)
+  put = jax.make_array_from_process_local_data
+  return jax.tree.map(lambda rows: put(sharding, rows), batch)
+
+
+@contextlib.contextmanager
+def placing(mesh: Mesh) -> Iterator[None]:
+  """The context in which models place their activations on `mesh`."""
+  with jax.set_mesh(mesh), nn.logical_axis_rules(ACTIVATIONS):
+    yield

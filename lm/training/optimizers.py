@@ -131,6 +131,7 @@ def decayed(pattern: str) -> Callable[[PyTree], PyTree]:
 def build(
   name: str,
   num_steps: int,
+  skip_nonfinite: int = 0,
   *,
   learning_rate: float,
   schedule: str = 'cosine',
@@ -140,7 +141,6 @@ def build(
   weight_decay: float = 0.0,
   decay: str = MATRICES,
   clip_norm: float = 1.0,
-  skip_nonfinite: int = 0,
   **settings: Any,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Returns the optimizer, and its schedule for the log.
@@ -148,6 +148,8 @@ def build(
   Args:
     name: One of `OPTIMIZERS`.
     num_steps: Of the whole run.
+    skip_nonfinite: How many steps in a row with a NaN or infinite gradient
+      leave everything as it is.
     learning_rate: The highest of the schedule.
     schedule: Its shape; for this and the next three, see `make_schedule`.
     warmup_steps: Steps that rise to `learning_rate`.
@@ -156,8 +158,6 @@ def build(
     weight_decay: Times the learning rate, what a step takes off a parameter.
     decay: Which parameters, as a pattern of their paths.
     clip_norm: The gradients' greatest global norm; 0: any.
-    skip_nonfinite: How many steps in a row with a NaN or infinite gradient
-      are skipped before the run stops.
     **settings: Of the optimizer of that name.
   """
   if name not in OPTIMIZERS:

@@ -28,12 +28,12 @@ def init_state(
   model: nn.Module,
   tx: optax.GradientTransformation,
   batch: Batch,
-  seed: int,
+  key: Key[Array, ''],
   ema_decay: float = 0.0,
 ) -> TrainState:
   """Returns the state at step 0; to be called under `jax.jit`."""
   inputs = jax.tree.map(jnp.asarray, dict(batch.inputs))
-  params = model.init(jax.random.key(seed), **inputs)['params']
+  params = model.init(key, **inputs)['params']
   ema = params if ema_decay else None
   return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), ema)
 

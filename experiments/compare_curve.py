@@ -1,0 +1,43 @@
+"""Says whether a run follows a committed curve; exits 1 if it does not.
+
+  python -m experiments.compare_curve --workdir=runs/nano \\
+      --reference=benchmarks/curves/nano_tinyshakespeare.json
+"""
+
+import json
+import pathlib
+
+from absl import logging
+
+from experiments import command
+from lm.analysis import curves
+from lm.types import UserError
+
+
+def main(workdir: str, reference: str) -> int:
+  """Compares the validation losses of a run with a reference.
+
+  Args:
+    workdir: Of the run; it may still be under way.
+    reference: A file of benchmarks/curves/.
+  """
+  path = pathlib.Path(reference)
+  if not path.is_file():
+    raise UserError(f'There is no curve {path}. See benchmarks/curves/.')
+  curve = curves.read(pathlib.Path(workdir))
+  verdict = curves.follows(curve, json.loads(path.read_text()))
+  for row in verdict['steps']:
+    logging.info(
+      'step %6d  loss %.4f  reference %.4f +- %.4f  %s',
+      row['step'],
+      row['loss'],
+      row['reference'],
+      row['allowed'],
+      'follows' if row['follows'] else 'OFF',
+    )
+  command.report(verdict)
+  return 0 if verdict['follows'] else 1
+
+
+if __name__ == '__main__':
+  command.run(main)

@@ -1,0 +1,47 @@
+"""Trains a language model, or goes on with a run that was interrupted.
+
+  python -m experiments.train --config=configs/gpt.py --workdir=runs/demo
+  python -m experiments.train --config=configs/gpt.py:gpt2 --workdir=runs/gpt2 \\
+      --config.data.path='text/*.jsonl.gz' --config.optimizer.learning_rate=3e-4
+"""
+
+import pathlib
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from experiments import command
+from lm.training import loop, workdir as workdirs
+from lm.training.sections import SECTIONS
+
+
+def main(
+  config: ConfigDict,
+  workdir: str,
+  allow_change: tuple[str, ...] = (),
+  dry_run: bool = False,
+) -> int | None:
+  """Trains as the config says.
+
+  Args:
+    config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
+      --config.model.num_layers=2.
+    workdir: Where everything goes; the same command again goes on from there.
+    allow_change: A key, or section, in which the config may differ from that of
+      the run in workdir.
+    dry_run: Prints the whole config and what follows from it, and does nothing.
+  """
+  resolved = config.to_dict()
+  directory = pathlib.Path(workdir).absolute()
+  workdirs.check(directory, resolved, allow_change)
+  if dry_run:
+    command.report(loop.plan(resolved) | {'config': resolved})
+    return None
+  results = loop.train(resolved, directory)
+  logging.info('Done: %s', directory)
+  command.report({'workdir': workdir, **results})
+  return None
+
+
+if __name__ == '__main__':
+  command.run(main, SECTIONS)

@@ -1,0 +1,87 @@
+"""What a config describes, built and checked before anything compiles."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from lm import models, objectives
+from lm.data import datasets
+from lm.objectives import Objective
+from lm.parallel import mesh as meshes
+from lm.training import optimizers
+from lm.training.sections import Run
+from lm.types import Batch, UserError
+
+
+class Parts(NamedTuple):
+  """What a config describes, built."""
+
+  run: Run
+  dataset: datasets.Dataset
+  model: nn.Module
+  objective: Objective
+  tx: optax.GradientTransformation
+  schedule: optax.Schedule
+  mesh: Mesh
+
+
+def assemble(config: Mapping[str, Any]) -> Parts:
+  """Builds each section of `config`, and checks that they fit together."""
+  run = Run(**{name: config[name] for name in Run._fields})
+  mesh = meshes.make_mesh(**config['parallel'])
+  meshes.check_batch(run.batch_size, run.microbatches, mesh)
+  tx, schedule = optimizers.build(
+    num_steps=run.num_steps,
+    skip_nonfinite=run.skip_nonfinite,
+    **config['optimizer'],
+  )
+  dataset = datasets.build(**config['data'])
+  model = models.build(**_with_vocabulary(config['model'], dataset))
+  objective = objectives.build(**config['objective'])
+  return Parts(run, dataset, model, objective, tx, schedule, mesh)
+
+
+def _with_vocabulary(
+  section: Mapping[str, Any], dataset: datasets.Dataset
+) -> dict[str, Any]:
+  """Returns the `model` section with a vocabulary and positions that suffice."""
+  needed = dataset.tokenizer.vocab_size
+  size = section['vocab_size'] or needed
+  if size < needed:
+    raise UserError(
+      f'The model has a vocabulary of {size} tokens, and the tokenizer one of'
+      f' {needed}. Set config.model.vocab_size to {needed} or more.'
+    )
+  if dataset.length > section['max_len']:
+    raise UserError(
+      f'An example is {dataset.length} tokens long, and the model has'
+      f' {section["max_len"]} positions. Lower config.data.length, or raise'
+      ' config.model.max_len.'
+    )
+  return {**section, 'vocab_size': size}
+
+
+def feed(
+  parts: Parts, split: str, batch_size: int, start: int = 0
+) -> tuple[Callable[[int], Batch], int]:
+  """Returns `batch_at(number)`, and how many batches one pass has.
+
+  Each process makes its own rows of a batch. Training begins with example
+  `start`, and goes on for ever; validation is one pass, in order.
+  """
+  seed = parts.run.seed
+  source = parts.dataset.source(
+    split,
+    parts.objective.example_length,
+    seed if split == 'train' else None,
+  )
+  rows = meshes.rows_of_this_process(batch_size)
+
+  def batch_at(number: int) -> Batch:
+    index = start + number * batch_size + rows
+    return parts.objective.prepare(source.examples_at(index), index, seed)
+
+  return batch_at, -(-source.size // batch_size)

@@ -1,0 +1,190 @@
+"""A run, from its parts to its last step; it reads from top to bottom."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+import optax
+from absl import logging
+
+from lm.analysis import flops, plots
+from lm.data import loader
+from lm.parallel import mesh as meshes
+from lm.training import stopping, workdir as workdirs
+from lm.training.assembly import Parts, assemble, feed
+from lm.training.checkpoints import Checkpoints, restore
+from lm.training.evaluation import evaluate, means
+from lm.training.run_log import RunLog
+from lm.training.sections import Eval, Log
+from lm.training.step import (
+  Metrics,
+  TrainState,
+  init_state,
+  make_eval_step,
+  make_train_step,
+)
+from lm.types import Batch, UserError, path_of
+
+
+def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
+  """Trains as `config` says, going on where `workdir` stands.
+
+  Args:
+    config: With every field of `SECTIONS`.
+    workdir: Everything that the run leaves behind.
+
+  Returns:
+    The last evaluation.
+  """
+  parts = assemble(config)
+  run, show, examine = parts.run, Log(**config['log']), Eval(**config['eval'])
+  workdirs.record(workdir, config, parts)
+  checkpoints = Checkpoints(workdir / 'checkpoints', **config['checkpoint'])
+  init_key, dropout_key = jax.random.split(jax.random.key(run.seed))
+
+  with meshes.placing(parts.mesh), stopping.on_signals() as stop:
+    state, start, examples = begin(parts, init_key, checkpoints)
+    step_fn = make_train_step(
+      parts.model,
+      parts.objective,
+      parts.tx,
+      microbatches=run.microbatches,
+      ema_decay=run.ema_decay,
+    )
+    train_step = meshes.compile_step(step_fn, state, parts.mesh)
+    eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
+    eval_size = examine.batch_size or run.batch_size // run.microbatches
+    validation, passes = feed(parts, 'validation', eval_size)
+    batch_at, _ = feed(parts, 'train', run.batch_size, examples)
+    batches = loader.batches(batch_at, 0, run.num_steps - start)
+    log = RunLog(
+      workdir,
+      start=start,
+      num_steps=run.num_steps,
+      every=show.every,
+      tensorboard=show.tensorboard,
+      tokens_per_step=run.batch_size * parts.dataset.length,
+      active=jax.process_index() == 0,
+    )
+    skipped = optax.tree.get(state.opt_state, 'notfinite_count', 0)
+    reader = Reader(log, parts, batch_at, workdir, start, int(skipped))
+    scores: dict[str, float] = {}
+
+    for step in range(start + 1, run.num_steps + 1):
+      batch = meshes.to_devices(next(batches), parts.mesh)
+      state, sums = train_step(state, batch, dropout_key)
+      reader.add(step, sums)
+      params = state.ema if run.ema_decay else state.params
+      last = step == run.num_steps
+      evaluating = last or due(step, examine.every)
+      if evaluating:
+        reader.read_all()
+        batches_ = (
+          meshes.to_devices(validation(i), parts.mesh) for i in range(passes)
+        )
+        scores = evaluate(eval_step, params, batches_)
+        log.eval(step, scores)
+        plots.loss(workdir)
+      if due(step, show.sample_every):
+        reader.read_all()
+        log.sample(step, show.sample_prompt, write(parts, params, show))
+      if last or stop or checkpoints.due(step):
+        reader.read_all()  # What is not finite is not saved.
+        consumed = examples + (step - start) * run.batch_size
+        checkpoints.save(
+          step, state, {'examples': consumed}, scores if evaluating else None
+        )
+      if stop:
+        break
+    checkpoints.close()
+    log.close()
+  if stop:
+    stopping.leave(stop, step)
+  return scores
+
+
+def begin(
+  parts: Parts, key: jax.Array, checkpoints: Checkpoints
+) -> tuple[TrainState, int, int]:
+  """Returns a state, and how many steps and examples it has seen.
+
+  The newest intact checkpoint of this run, else what `start_from` names, else a
+  new state; each array is made where it is to live.
+  """
+  example = feed(parts, 'train', 1)[0](0)
+  init = functools.partial(
+    init_state, parts.model, parts.tx, example, key, parts.run.ema_decay
+  )
+  abstract = meshes.on_mesh(jax.eval_shape(init), parts.mesh)
+  restored = checkpoints.restore(abstract)
+  if restored is None and parts.run.start_from:
+    origin, _, step = parts.run.start_from.partition('@')
+    restored = restore(
+      pathlib.Path(origin) / 'checkpoints',
+      abstract,
+      int(step) if step else None,
+    )
+    if restored is None:
+      raise UserError(
+        f'There is no checkpoint in {origin} to start from. Set'
+        ' config.start_from to a workdir, or WORKDIR@STEP.'
+      )
+  if restored is None:
+    shardings = jax.tree.map(lambda array: array.sharding, abstract)
+    return jax.jit(init, out_shardings=shardings)(), 0, 0
+  state, meta = restored
+  logging.info('Going on from step %d.', meta['step'])
+  return state, meta['step'], meta['metadata']['examples']
+
+
+@dataclasses.dataclass
+class Reader:
+  """Reads the metrics of a step while the device works on the next one."""
+
+  log: RunLog
+  parts: Parts
+  batch_at: Callable[[int], Batch]
+  workdir: pathlib.Path
+  start: int
+  skipped: int  # Steps in a row that were not finite.
+  waiting: list[tuple[int, Metrics]] = dataclasses.field(default_factory=list)
+
+  def add(self, step: int, sums: Metrics) -> None:
+    """Takes the metrics of `step`, and reads those of the step before."""
+    self.read_all()
+    self.waiting.append((step, sums))
+
+  def read_all(self) -> None:
+    """Logs what is waiting, and ends a run that is no longer finite."""
+    for step, sums in self.waiting:
+      values = means(sums)
+      finite = math.isfinite(values['loss'] + values['grad_norm'])
+      self.skipped = 0 if finite else self.skipped + 1
+      if self.skipped > self.parts.run.skip_nonfinite:
+        refuse(step, self.batch_at(step - self.start - 1), self.workdir)
+      values['learning_rate'] = float(self.parts.schedule(step - 1))
+      self.log.train(step, values)
+    self.waiting.clear()
+
+
+def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
+  """Ends a run whose loss or gradient is not finite, keeping the batch."""
+  path = workdir / f'nonfinite_batch_{step}.npz'
+  leaves, _ = jax.tree_util.tree_flatten_with_path(batch)
+  np.savez(path, **{path_of(keys): array for keys, array in leaves})
+  raise UserError(
+    f'The loss or the gradient is not finite at step {step}. Its batch is in'
+    f' {path}; the last checkpoint is good. Lower'
+    ' config.optimizer.learning_rate or clip_norm, or let such steps be skipped'
+    ' with config.skip_nonfinite (and --allow_change=skip_nonfinite).'
+  )
+
+
+def due(step: int, every: int) -> bool:
+  """Whether it is the turn of what happens `every` so many steps; 0: never."""
+  return every > 0 and step % every == 0

@@ -1,0 +1,85 @@
+"""What each section of a config can say: the arguments of what it builds."""
+
+from typing import NamedTuple
+
+from lm import models, objectives
+from lm.data import datasets
+from lm.parallel import mesh
+from lm.training import optimizers
+from lm.training.checkpoints import Checkpoints
+from lm.training.run_config import fields_of
+
+
+class Run(NamedTuple):
+  """The top of a config: how long, how large, from where.
+
+  Attributes:
+    num_steps: Updates of the parameters, all sittings together.
+    batch_size: Examples in a step, all devices together.
+    microbatches: Parts of a batch whose gradients are added up in turn.
+    seed: Of the parameters, the order of the examples, and what is random.
+    ema_decay: Of a moving average of the parameters, which is then what is
+      evaluated and sampled; 0: none.
+    skip_nonfinite: How many steps in a row with a NaN or infinite gradient
+      are skipped before the run stops.
+    start_from: A workdir, or WORKDIR@STEP, whose state a new run starts with.
+  """
+
+  num_steps: int
+  batch_size: int
+  microbatches: int = 1
+  seed: int = 0
+  ema_decay: float = 0.0
+  skip_nonfinite: int = 0
+  start_from: str = ''
+
+
+class Eval(NamedTuple):
+  """Evaluation on the whole validation set.
+
+  Attributes:
+    every: Steps between two; 0: at the end only.
+    batch_size: Examples at once; 0: as in training.
+  """
+
+  every: int = 0
+  batch_size: int = 0
+
+
+class Log(NamedTuple):
+  """What a run shows of itself.
+
+  Attributes:
+    every: Steps between two lines of metrics.
+    tensorboard: Whether TensorBoard's files are written.
+    sample_every: Steps between two samples of text; 0: none.
+    sample_prompt: What they go on from.
+    sample_tokens: How long they are.
+  """
+
+  every: int = 10
+  tensorboard: bool = True
+  sample_every: int = 0
+  sample_prompt: str = '\n'
+  sample_tokens: int = 100
+
+
+GIVEN = ('name', 'num_steps', 'skip_nonfinite')
+
+
+def _optimizer(name: str):
+  own = fields_of(optimizers.OPTIMIZERS[name])
+  return fields_of(optimizers.build, without=GIVEN) | own
+
+
+SECTIONS = {
+  '': lambda: fields_of(Run),
+  'model': models.fields,
+  'objective': lambda name: fields_of(objectives.OBJECTIVES[name]),
+  'data': lambda: fields_of(datasets.build),
+  'optimizer': _optimizer,
+  'parallel': lambda kind: fields_of(mesh.make_mesh),
+  'eval': lambda: fields_of(Eval),
+  'checkpoint': lambda: fields_of(Checkpoints, without=('directory',)),
+  'log': lambda: fields_of(Log),
+}

@@ -1,0 +1,109 @@
+"""What a run leaves beside its checkpoints, and the check before it goes on."""
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+
+from lm.data.tokenizers import Tokenizer
+from lm.training import run_config
+from lm.types import UserError
+
+# What may differ when a run goes on: it changes how long, what is shown and
+# where it runs, but no step.
+MAY_CHANGE = (
+  'num_steps',
+  'log',
+  'eval',
+  'checkpoint',
+  'parallel',
+  'data.cache',
+  'data.workers',
+)
+PACKAGES = (
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'tokenizers',
+  'numpy',
+)
+
+
+def check(
+  workdir: pathlib.Path, config: Mapping[str, Any], allow: Collection[str] = ()
+) -> None:
+  """Raises UserError if a run is under way in `workdir` with another config.
+
+  Args:
+    workdir: Of the run.
+    config: The resolved one, as asked for now.
+    allow: Keys, or sections, that may differ beside `MAY_CHANGE`.
+  """
+  path = workdir / 'config.json'
+  if not path.exists():
+    return
+  changes = {
+    key: values
+    for key, values in run_config.difference(
+      run_config.read(path), config
+    ).items()
+    if not any(f'{key}.'.startswith(f'{may}.') for may in (*MAY_CHANGE, *allow))
+    # Not said, so taken from the tokenizer, as it was then.
+    and not (key == 'model.vocab_size' and values[1] is None)
+  }
+  if changes:
+    lines = [f'  {key}: {old} -> {new}' for key, (old, new) in changes.items()]
+    raise UserError(
+      f'{workdir} holds a run with another config:\n'
+      + '\n'.join(lines)
+      + '\nGive another --workdir, undo the change, or allow it with'
+      f' --allow_change={next(iter(changes))}.'
+    )
+
+
+def record(
+  workdir: pathlib.Path, config: Mapping[str, Any], tokenizer: Tokenizer
+) -> None:
+  """Writes what a reader of the run needs: config, tokenizer, environment."""
+  workdir.mkdir(parents=True, exist_ok=True)
+  run_config.write(config, workdir / 'config.json')
+  tokenizer.save(workdir / 'tokenizer')
+  environment = describe_environment() | {
+    'config_sha256': run_config.sha256(config)
+  }
+  path = workdir / 'environment.json'
+  path.write_text(json.dumps(environment, indent=2) + '\n')
+
+
+def describe_environment() -> dict[str, Any]:
+  """Returns what a number depends on beside its config."""
+  return {
+    'git_sha': _git_sha(),
+    'python': platform.python_version(),
+    'versions': {
+      package: importlib.metadata.version(package) for package in PACKAGES
+    },
+    'platform': platform.platform(),
+    'devices': [device.device_kind for device in jax.devices()],
+    'processes': jax.process_count(),
+  }
+
+
+def _git_sha() -> str | None:
+  """Returns the commit of this code, marked if changed; None outside git."""
+  command = ['git', 'describe', '--always', '--abbrev=40', '--dirty']
+  here = pathlib.Path(__file__).parent
+  try:
+    done = subprocess.run(
+      command, cwd=here, capture_output=True, text=True, check=True
+    )
+  except (OSError, subprocess.CalledProcessError):
+    return None
+  return done.stdout.strip()

@@ -1,0 +1,179 @@
+"""A run that is killed ends as one that is not, bit for bit."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lm.training import checkpoints, run_log
+
+ROOT = pathlib.Path(__file__).parents[2]
+NUM_STEPS = 60
+# Dropout, accumulation, packing, and an epoch of about 20 steps.
+COMMAND = [
+  sys.executable,
+  '-m',
+  'experiments.train',
+  '--config=configs/gpt.py:debug',
+  f'--config.num_steps={NUM_STEPS}',
+  '--config.batch_size=16',
+  '--config.microbatches=2',
+  '--config.model.num_layers=2',
+  '--config.model.num_heads=2',
+  '--config.model.head_dim=16',
+  '--config.model.embed_dim=32',
+  '--config.model.mlp_dim=64',
+  '--config.model.embedding_dropout=0.1',
+  '--config.model.attention_dropout=0.1',
+  '--config.model.residual_dropout=0.1',
+  '--config.data.packing=documents',
+  '--config.ema_decay=0.9',
+  '--config.eval.every=20',
+  '--config.checkpoint.every=3',
+  '--config.checkpoint.keep=100',
+  '--config.log.every=1',
+  '--config.log.tensorboard=false',
+]
+
+
+def start(workdir, cache, *more, devices=1):
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': str(devices),
+    'LM_CACHE': str(cache),
+  }
+  return subprocess.Popen(
+    [*COMMAND, f'--workdir={workdir}', *more],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def finish(workdir, cache, *more, devices=1):
+  process = start(workdir, cache, *more, devices=devices)
+  _, errors = process.communicate(timeout=300)
+  assert process.returncode == 0, errors
+
+
+def lines(workdir):
+  rows = run_log.read(workdir / 'metrics.jsonl')
+  untimed = lambda row: {
+    k: v for k, v in row.items() if k not in run_log.TIME_FIELDS
+  }
+  return list(map(untimed, rows))
+
+
+def arrays(workdir, step=None):
+  return checkpoints.restore_arrays(workdir / 'checkpoints', step)
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+  return tmp_path_factory.mktemp('cache')
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, cache):
+  workdir = tmp_path_factory.mktemp('whole')
+  finish(workdir, cache)
+  return workdir
+
+
+def wait_until(condition, process, seconds=120):
+  end = time.monotonic() + seconds
+  while process.poll() is None and time.monotonic() < end:
+    if condition():
+      return
+    time.sleep(0.002)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
+  whole, cache, tmp_path
+):
+  seed = int.from_bytes(os.urandom(4), 'big')
+  print('seed', seed)
+  draw = random.Random(seed)
+  kills, saves = 0, 0
+  for attempt in range(12):
+    process = start(tmp_path, cache)
+    before = (
+      len(lines(tmp_path)) if (tmp_path / 'metrics.jsonl').exists() else 0
+    )
+    target = before + draw.randint(1, 6)
+    metrics = tmp_path / 'metrics.jsonl'
+    wait_until(
+      lambda: metrics.exists() and metrics.read_bytes().count(b'\n') >= target,
+      process,
+    )
+    if attempt % 2:  # In the middle of a save.
+      partial = lambda: any((tmp_path / 'checkpoints').glob('*.partial'))
+      wait_until(partial, process)
+      saves += partial()
+    time.sleep(draw.uniform(0, 0.02))
+    kills += process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert kills >= 10 and saves >= 3
+  finish(tmp_path, cache)
+  assert lines(tmp_path) == lines(whole)
+  ours, theirs = arrays(tmp_path), arrays(whole)
+  assert ours.keys() == theirs.keys() and any('ema' in k for k in ours)
+  for name in ours:
+    np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize('devices', [2, 4, 8])
+def test_a_run_goes_on_with_other_devices(whole, cache, tmp_path, devices):
+  workdir = tmp_path / 'run'
+  shutil.copytree(whole, workdir)
+  for step in checkpoints.steps(workdir / 'checkpoints'):
+    if step > 30:
+      shutil.rmtree(workdir / 'checkpoints' / str(step))
+  finish(workdir, cache, devices=devices)
+  ours, theirs = (
+    [row['loss'] for row in lines(d) if row['step'] > 30]
+    for d in (workdir, whole)
+  )
+  assert len(ours) == len(theirs) > 30
+  np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_signal_finishes_the_step_saves_and_says_so(cache, tmp_path):
+  process = start(tmp_path, cache)
+  metrics = tmp_path / 'metrics.jsonl'
+  wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+  process.send_signal(signal.SIGTERM)
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == 128 + signal.SIGTERM, errors
+  step = checkpoints.steps(tmp_path / 'checkpoints')[-1]
+  assert f'Stopped at step {step}, which is saved.' in errors
+  assert lines(tmp_path)[-1]['step'] == step
+
+
+@pytest.mark.processes
+def test_a_run_with_another_config_stops_and_shows_the_difference(whole, cache):
+  before = (whole / 'metrics.jsonl').read_bytes()
+  process = start(whole, cache, '--config.optimizer.b2=0.9')
+  _, errors = process.communicate(timeout=120)
+  assert process.returncode == 2
+  assert 'optimizer.b2: 0.99 -> 0.9' in errors
+  assert '--allow_change=optimizer.b2' in errors
+  assert 'Traceback' not in errors
+  assert (whole / 'metrics.jsonl').read_bytes() == before
