@@ -89,8 +89,10 @@ def build(
       unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
       `package.module:Class`. The others have their text with them.
     field: Which field (`jsonl`) or feature (`tfds`) holds a document's text.
-    split: `document`: whole documents go to validation. `tail`, for `text`:
-      all files are one text, of which the end is for validation (nanoGPT).
+    split: `document`: each document is on one side; in the files of `text`, a
+      blank line ends a document (as in BERT). `tail`, for `text` alone: all
+      files are one text, read into memory, whose end is for validation (as in
+      nanoGPT).
     validation: The share of the documents or of the characters. A TFDS dataset
       with a validation split of its own keeps that instead.
   """
@@ -146,7 +148,7 @@ def _by_hash(
 
 
 def _text(path: str, field: str, split: str, validation: float) -> Corpus:
-  """Text files: a document is a run of lines between blank ones (as in BERT)."""
+  """Files of text: a document is a run of lines between blank ones."""
   del field
   files = text_files.find(path)
   if split == 'tail':

@@ -47,7 +47,7 @@ def documents() -> tuple[str, ...]:
   found = list(_topics(_parse(topics)))
   for module in modules:
     found += _docstrings(_parse(module))
-  return tuple(dict.fromkeys(found))
+  return tuple(filter(None, dict.fromkeys(map(str.strip, found))))
 
 
 def _parse(file: pathlib.Path) -> ast.Module:
@@ -56,17 +56,16 @@ def _parse(file: pathlib.Path) -> ast.Module:
 
 def _topics(tree: ast.Module) -> Iterator[str]:
   """Yields the values of `topics = {name: text, ...}`."""
-  tables = (node for node in ast.walk(tree) if isinstance(node, ast.Dict))
-  for table in tables:
-    yield from (ast.literal_eval(value).strip() for value in table.values)
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Dict):
+      yield from map(ast.literal_eval, node.values)
 
 
-def _docstrings(
-  node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
-) -> Iterator[str]:
-  docstring = ast.get_docstring(node)
-  if docstring:
-    yield docstring
-  for inner in node.body:
-    if isinstance(inner, DEFINITIONS):
-      yield from _docstrings(inner)
+def _docstrings(tree: ast.Module) -> Iterator[str]:
+  """Yields those of the module, its classes, and functions at any depth."""
+  pending = [tree]
+  while pending:
+    node = pending.pop()
+    yield ast.get_docstring(node) or ''
+    inner = [part for part in node.body if isinstance(part, DEFINITIONS)]
+    pending.extend(reversed(inner))

@@ -109,7 +109,7 @@ def _check(builder: tfds.core.DatasetBuilder, field: str) -> None:
   texts = [
     name
     for name, feature in builder.info.features.items()
-    if feature.shape == () and feature.np_dtype is object
+    if isinstance(feature, tfds.features.Text)
   ]
   if field not in texts:
     raise UserError(
