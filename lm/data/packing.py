@@ -17,6 +17,10 @@ from lm.data import atomic
 # sort; at this number rows of 1024 tokens are 99.9% full.
 WINDOW = 1 << 16
 
+# Tokens that pieces of one text share: the last of a piece is asked for there,
+# and shown in the next, so that none is left out, and none is asked for twice.
+OVERLAP = 1
+
 
 class Plan(NamedTuple):
   """Rows, each of some pieces of the token stream.
@@ -27,7 +31,7 @@ class Plan(NamedTuple):
     sizes: How many tokens it has.
   """
 
-  rows: Int64[np.ndarray, 'offsets']
+  rows: Int64[np.ndarray, 'O']
   starts: Int64[np.ndarray, 'P']
   sizes: Int64[np.ndarray, 'P']
 
@@ -38,19 +42,19 @@ class Plan(NamedTuple):
 
 
 def cut(
-  offsets: Int[np.ndarray, 'offsets'], length: int, overlap: int
+  offsets: Int[np.ndarray, 'O'], length: int
 ) -> tuple[Int64[np.ndarray, 'P'], Int64[np.ndarray, 'P']]:
   """Returns start and size of pieces of at most `length` tokens.
 
-  With `length` 4 and `overlap` 1, documents of 6 and 2 tokens become
+  With `length` 4, documents of 6 and 2 tokens become
 
       0 1 2 3 | 3 4 5 | 6 7
 
-  Documents of no more than `overlap` tokens ask for nothing and are left out.
+  Documents of one token ask for nothing, and are left out.
   """
-  stride = length - overlap
+  stride = length - OVERLAP
   sizes = np.diff(offsets)
-  counts = np.maximum(-((overlap - sizes) // stride), 0)
+  counts = np.maximum(-((OVERLAP - sizes) // stride), 0)
   document = np.repeat(np.arange(len(sizes)), counts)
   first = np.cumsum(counts) - counts
   turn = np.arange(len(document)) - first[document]
@@ -86,9 +90,8 @@ def best_fit(sizes: Int[np.ndarray, 'P'], length: int) -> list[int]:
 
 
 def pack(
-  offsets: Int[np.ndarray, 'offsets'],
+  offsets: Int[np.ndarray, 'O'],
   length: int,
-  overlap: int = 0,
   window: int = WINDOW,
 ) -> Plan:
   """Returns rows of at most `length` tokens that hold all documents.
@@ -96,13 +99,11 @@ def pack(
   Args:
     offsets: Where each document starts, and where the last one ends.
     length: The tokens of a row. Longer documents are cut.
-    overlap: How many tokens the pieces of a cut document share. With 1, the
-      last token of a piece is asked for there, and shown in the next.
     window: How many documents are looked at together.
   """
   counts, starts, sizes = [], [], []
   for first in range(0, len(offsets) - 1, window):
-    start, size = cut(offsets[first : first + window + 1], length, overlap)
+    start, size = cut(offsets[first : first + window + 1], length)
     row = np.array(best_fit(size, length), np.int64)
     order = np.argsort(row, kind='stable')
     starts.append(start[order])
@@ -138,18 +139,17 @@ def load(path: pathlib.Path) -> Plan:
 
 def of_store(
   directory: pathlib.Path,
-  offsets: Int[np.ndarray, 'offsets'],
+  offsets: Int[np.ndarray, 'O'],
   length: int,
-  overlap: int,
 ) -> Plan:
   """Returns the plan kept in a store's directory, made if it is not there."""
-  path = directory / f'pack-{length}-{overlap}.npy'
+  path = directory / f'pack-{length}.npy'
   if path.exists():
     try:
       return load(path)
     except ValueError as error:
       logging.warning('%s; the packing plan is made anew.', error)
-  plan = pack(offsets, length, overlap)
+  plan = pack(offsets, length)
   save(plan, path)
   logging.info(
     'Packed %d documents into %d rows of %d tokens, %.1f%% full.',

@@ -1,0 +1,72 @@
+"""Work done in several processes, its results in the order of what came in."""
+
+import collections
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from lm.types import UserError
+
+# Processes take a second or more to start. For less work than this they do not.
+FEW = 8
+
+
+def map_in_order(
+  work: Callable[[Any], Any], items: Iterable[Any], workers: int
+) -> Iterator[Any]:
+  """Yields `work(item)` for each item.
+
+  Processes are started anew, not forked, for a fork would lose the threads of
+  JAX and might wait for them for ever. At most three items for each process are
+  in memory.
+
+  Args:
+    work: A function that can be pickled.
+    items: What to do; under `FEW` are done here.
+    workers: How many processes there are; with 1 all is done here.
+
+  Raises:
+    UserError: A process was killed.
+  """
+  items = iter(items)
+  first = list(itertools.islice(items, FEW))
+  items = itertools.chain(first, items)
+  if workers == 1 or len(first) < FEW:
+    yield from map(work, items)
+    return
+  context = multiprocessing.get_context('spawn')
+  pool = futures.ProcessPoolExecutor(workers, context, _begin, (work,))
+  pending = collections.deque()
+  try:
+    for item in items:
+      pending.append(pool.submit(_go_on, item))
+      if len(pending) == 3 * workers:
+        yield pending.popleft().result()
+    while pending:
+      yield pending.popleft().result()
+  except BrokenProcessPool as error:
+    raise UserError(
+      'A process that prepares the data was killed, most likely because memory'
+      f' ran out. Set config.data.workers, now {workers}, lower.'
+    ) from error
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+_work: Callable[[Any], Any]
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+  """Remembers `work`, so that it is sent to each process once."""
+  global _work
+  # There are as many processes as cores to use: a thread each is enough.
+  os.environ['TOKENIZERS_PARALLELISM'] = 'false'
+  _work = work
+
+
+def _go_on(item: Any) -> Any:
+  return _work(item)

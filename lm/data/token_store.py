@@ -1,0 +1,214 @@
+"""Text tokenized once, into flat arrays that are mapped into memory.
+
+A store is a directory of arrays, and `meta.json`, which is written last.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Integer, UInt8
+from rich import console, progress
+
+from lm.data import array_files, atomic, packing, processes, tokenization
+from lm.data.tokenization import Tokenized
+from lm.data.tokenizers import Tokenizer
+from lm.types import UserError
+
+# Raise it when the same text and tokenizer begin to give other arrays.
+VERSION = 1
+ARRAYS = ('tokens', 'offsets', 'byte_counts', 'marks')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenStore:
+  """The tokens of one split of a corpus, and what is known of each.
+
+  Attributes:
+    directory: Where it lies.
+    tokens: All documents, one after another.
+    offsets: Where each document starts, and in the end where the last one ends.
+    byte_counts: How many bytes of text a token stands for; indexed by id where
+      `bytes_by_id`, else as `tokens` is.
+    marks: Of each token, the bits of `lm.data.tokenization`: whether it begins
+      a word, and whether a sentence ends in it.
+    bytes_by_id: Whether the id alone tells the bytes.
+    vocab_size: What all tokens are below.
+  """
+
+  directory: pathlib.Path
+  tokens: Integer[np.ndarray, 'N']
+  offsets: Int[np.ndarray, 'O']
+  byte_counts: Integer[np.ndarray, 'C']
+  marks: UInt8[np.ndarray, 'N']
+  bytes_by_id: bool
+  vocab_size: int
+
+  def bytes_of(
+    self,
+    places: Int[np.ndarray, 'B L'],
+    tokens: Integer[np.ndarray, 'B L'],
+  ) -> Integer[np.ndarray, 'B L']:
+    """Returns the bytes of text of `tokens`, which stand at `places`."""
+    return self.byte_counts[tokens if self.bytes_by_id else places]
+
+  def packing(self, length: int) -> packing.Plan:
+    """Returns which documents share a row of `length` tokens."""
+    return packing.of_store(self.directory, self.offsets, length)
+
+
+def open(directory: pathlib.Path) -> TokenStore:
+  """Maps a store into memory.
+
+  Raises:
+    UserError: It is not there, or a file of it is cut short.
+  """
+  meta = _meta(directory)
+  return TokenStore(
+    directory=directory,
+    bytes_by_id=meta['bytes_by_id'],
+    vocab_size=meta['vocab_size'],
+    **{
+      name: array_files.map_file(directory / f'{name}.bin', meta['files'][name])
+      for name in ARRAYS
+    },
+  )
+
+
+def verify(store: TokenStore) -> None:
+  """Reads a whole store, as is due after a copy.
+
+  Raises:
+    UserError: A file is not what was written.
+  """
+  for name, meta in _meta(store.directory)['files'].items():
+    array_files.verify(store.directory / f'{name}.bin', meta)
+
+
+def build(
+  documents: Iterable[str],
+  tokenizer: Tokenizer,
+  directory: pathlib.Path,
+  end_of_text: bool,
+  workers: int,
+) -> TokenStore:
+  """Tokenizes documents into a store, the same whatever the number of workers.
+
+  Memory holds `3 * workers` chunks of `tokenization.CHUNK` characters and their
+  tokens; a larger document that cannot be cut takes as much as it needs.
+
+  Args:
+    documents: The text.
+    tokenizer: Cuts it into tokens.
+    directory: Where the store will be, once it is whole.
+    end_of_text: Whether the tokenizer's is put behind every document.
+    workers: How many processes tokenize.
+
+  Raises:
+    UserError: There are no tokens, the disk is full, or memory ran out.
+  """
+  if end_of_text and tokenizer.eos_id is None:
+    raise UserError(
+      'config.data.end_of_text is True, but the tokenizer has no token that'
+      ' ends a text. Set it to False, or use another config.data.tokenizer.'
+    )
+  work = functools.partial(
+    tokenization.tokenize, tokenizer=tokenizer, end_of_text=end_of_text
+  )
+  chunks = tokenization.chunks(documents, tokenizer)
+  try:
+    with (
+      contextlib.closing(
+        processes.map_in_order(work, chunks, workers)
+      ) as parts,
+      atomic.new_directory(directory) as path,
+    ):
+      meta = {
+        'version': VERSION,
+        'vocab_size': tokenizer.vocab_size,
+        'bytes_by_id': tokenizer.bytes_of_id is not None,
+        'files': _write(_with_bar(parts), path, tokenizer.bytes_of_id),
+      }
+      (path / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')
+  except OSError as error:
+    if error.errno != errno.ENOSPC:
+      raise
+    raise UserError(
+      f'The disk of {directory.parent} is full, so the token store could not be'
+      ' built; what there was of it is removed. Free some space, or set'
+      ' config.data.cache to a directory on another disk.'
+    ) from error
+  return open(directory)
+
+
+def _meta(directory: pathlib.Path) -> dict[str, Any]:
+  try:
+    meta = json.loads((directory / 'meta.json').read_text())
+    if meta['version'] == VERSION:
+      return meta
+    reason = f'it is of version {meta["version"]}, not {VERSION}'
+  except FileNotFoundError:
+    reason = 'it has no meta.json'
+  except json.JSONDecodeError as error:
+    reason = f'its meta.json is cut short ({error})'
+  raise UserError(
+    f'{directory} is no token store: {reason}. Remove the directory, and it is'
+    ' built anew.'
+  )
+
+
+def _write(
+  parts: Iterable[Tokenized],
+  directory: pathlib.Path,
+  bytes_of_id: Int[np.ndarray, 'V'] | None,
+) -> dict[str, dict[str, Any]]:
+  """Writes the arrays of a store, and returns what to know of their files."""
+  end = 0
+  with contextlib.ExitStack() as stack:
+    files = {
+      name: stack.enter_context(
+        array_files.ArrayFile(directory / f'{name}.bin')
+      )
+      for name in ARRAYS
+    }
+    files['offsets'].append(np.zeros(1, np.int64))
+    for part in parts:
+      files['tokens'].append(part.tokens)
+      files['marks'].append(part.marks)
+      if bytes_of_id is None:
+        files['byte_counts'].append(part.byte_counts)
+      ends = end + np.cumsum(part.sizes)
+      files['offsets'].append(ends[part.ends_document])
+      end += len(part.tokens)
+    if bytes_of_id is not None:
+      files['byte_counts'].append(bytes_of_id)
+  if not end:
+    raise UserError(
+      'The text of config.data.path has no tokens. Give a text with words.'
+    )
+  return {name: file.meta() for name, file in files.items()}
+
+
+def _with_bar(parts: Iterable[Tokenized]) -> Iterator[Tokenized]:
+  """Yields the parts, and shows on a terminal how much text that was."""
+  screen = console.Console(stderr=True)
+  columns = (
+    progress.TextColumn('Tokenizing'),
+    progress.DownloadColumn(),
+    progress.TransferSpeedColumn(),
+    progress.TimeElapsedColumn(),
+  )
+  with progress.Progress(
+    *columns, console=screen, disable=not sys.stderr.isatty()
+  ) as bar:
+    task = bar.add_task('', total=None)
+    for part in parts:
+      yield part
+      bar.advance(task, int(part.byte_counts.sum(dtype=np.int64)))
