@@ -1,0 +1,105 @@
+# Each target does its own set-up. It needs Python 3.11 to 3.13 and GNU make.
+
+# Another Python is looked for where this one does not fit.
+PYTHON ?= python3
+RUN := .venv/bin/python
+SOURCES := lm experiments configs tests benchmarks
+# Errors only: pip warns of much that nobody can mend.
+INSTALL := -m pip install -qq --disable-pip-version-check
+
+# The tests start the same programs again and again: compile each of them once.
+# A program from the cache gives the same bits as one compiled anew.
+CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+TEST := $(CACHE) JAX_PLATFORMS=cpu
+
+.PHONY: help
+help:  ## Says what can be made
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' \
+	  $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/.ready  ## Trains a small GPT in 5 minutes, and lets it write
+	@echo 'Training on text that is on this machine; see runs/demo.'
+	$(RUN) -m experiments.train --config=configs/gpt.py:demo --workdir=runs/demo
+	$(RUN) -m experiments.generate --workdir=runs/demo --prompt='The '
+
+.PHONY: test
+test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 10 minutes
+	LM_SHARED= $(TEST) $(RUN) -m pytest -m 'not peers and not processes'
+
+.PHONY: test-all
+test-all: .venv/.ready-peers  ## Runs all tests, then on the newest Python: 45 minutes
+	$(TEST) $(RUN) -m pytest
+	@$(MAKE) --no-print-directory test-newest
+
+.PHONY: lint
+lint: .venv/.ready-test  ## Checks format and common mistakes
+	$(RUN) -m ruff format --check --quiet $(SOURCES)
+	$(RUN) -m ruff check --quiet $(SOURCES)
+
+.PHONY: format
+format: .venv/.ready-test  ## Formats the code
+	$(RUN) -m ruff check --fix --quiet $(SOURCES)
+	$(RUN) -m ruff format --quiet $(SOURCES)
+
+reproduce-%: .venv/.ready  ## Repeats the run behind a committed number; STEPS=3 is its small form
+	$(RUN) -m benchmarks.$* $(if $(STEPS),--steps=$(STEPS))
+
+.PHONY: clean
+clean:  ## Removes what was installed and cached; runs stay
+	rm -rf .venv .venv-newest .cache build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
+
+# Prints the first of several Pythons that is 3.MINOR to 3.13 and can make a
+# virtual environment: $(call find_python,MINOR,PYTHONS).
+find_python = for python in $(2); do \
+    if $$python -c 'import ensurepip, sys, venv; \
+      sys.exit(not (3, $(1)) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+    then echo $$python; break; fi; \
+  done
+
+.venv/bin/python:
+	@python=$$($(call find_python,11,$(PYTHON) python3.13 python3.12 python3.11)); \
+	if [ -z "$$python" ]; then \
+	  echo 'There is no Python 3.11 to 3.13 with venv here. Install one, or name it: make PYTHON=FILE' >&2; \
+	  exit 2; \
+	fi; \
+	echo "Making .venv with $$($$python --version)."; \
+	$$python -m venv .venv
+
+.venv/.ready: requirements.txt pyproject.toml | .venv/bin/python
+	@echo 'Installing requirements.txt into .venv: a minute or two.'
+	@$(RUN) $(INSTALL) -e .
+	@touch $@
+
+.venv/.ready-test: .venv/.ready
+	@echo 'Installing what the tests need into .venv.'
+	@$(RUN) $(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.ready-peers: .venv/.ready-test
+	@echo 'Installing torch and transformers, which tests compare with, into .venv.'
+	@$(RUN) $(INSTALL) -e '.[test,peers]'
+	@touch $@
+
+# The newest Python has the newest JAX; neither torch nor transformers is there.
+PYENV = $(shell pyenv root 2>/dev/null)/versions
+NEWEST = $(foreach v,3.13 3.12,python$(v) $(wildcard $(PYENV)/$(v).*/bin/python))
+
+.PHONY: test-newest
+test-newest:
+	@python=$$($(call find_python,12,$(NEWEST))); \
+	if [ -n "$$python" ]; then \
+	  $(MAKE) --no-print-directory .venv-newest/.ready python=$$python && \
+	  $(TEST) .venv-newest/bin/python -m pytest -m 'not peers'; \
+	else \
+	  echo 'There is no Python 3.12 or 3.13 here: the newest JAX is not tested.' >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+.venv-newest/.ready: requirements.txt pyproject.toml
+	@echo "Making .venv-newest with $$($(python) --version), and installing into it."
+	@$(python) -m venv .venv-newest
+	@.venv-newest/bin/python $(INSTALL) -e '.[test]'
+	@touch $@
