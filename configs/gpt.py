@@ -68,6 +68,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.data.update(source='dialogues', tokenizer='bytes')
+    config.data.update(vocab_size=None, validation=0.2)
     config.eval.every = config.checkpoint.every = 10
     config.optimizer.warmup_steps = 5
   if variant == 'article':

@@ -7,6 +7,10 @@ mask change it.
 
 import re
 
+import jax
+
+from lm.types import PyTree, path_of
+
 # Dense bfloat16 FLOP/s of one `device.device_kind`, from the vendors' data
 # sheets; of TPU v2 and v3 a device is one of a chip's two cores. The first
 # whose words are in the kind decides.
@@ -53,6 +57,16 @@ def training_flops_per_token(
     width: Heads times head size.
   """
   return 6.0 * num_params + 12.0 * num_layers * length * width
+
+
+def num_multiplied(params: PyTree) -> int:
+  """Returns how many of a model's parameters each token is multiplied by.
+
+  All but the table of positions: that of tokens is looked up on the way in, and
+  multiplied by on the way out.
+  """
+  leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+  return sum(x.size for path, x in leaves if path_of(path) != 'position')
 
 
 def peak_flops(device_kind: str) -> float | None:

@@ -2,24 +2,27 @@
 
 import math
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from lm.data import atomic
-from lm.training import run_log
 
 TRAIN, EVAL, INK = '#86a9d1', '#c8442b', '#444444'
 
 
-def loss(metrics: pathlib.Path, target: pathlib.Path, title: str) -> None:
+def loss(
+  lines: Iterable[Mapping[str, Any]], target: pathlib.Path, title: str
+) -> None:
   """Draws the losses of a run against its steps.
 
   Args:
-    metrics: A run's `metrics.jsonl`.
+    lines: Of its `metrics.jsonl`.
     target: The PNG to write, whole or not at all.
     title: Above the picture.
   """
-  lines = run_log.read(metrics)
+  lines = list(lines)
 
   def series(split):
     points = [

@@ -66,6 +66,19 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
   )
 
 
+KINDS = {'mesh': make_mesh}
+
+
+def build(kind: str, **settings: int) -> Mesh:
+  """Returns the devices as a config's `parallel` section wants them."""
+  if kind not in KINDS:
+    raise UserError(
+      f'There is no way {kind!r} to be parallel. Set config.parallel.kind to'
+      f' one of {", ".join(KINDS)}.'
+    )
+  return KINDS[kind](**settings)
+
+
 def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
   """Returns a sharding for every array of `tree`, such as a train state.
 

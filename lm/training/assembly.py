@@ -31,7 +31,7 @@ class Parts(NamedTuple):
 def assemble(config: Mapping[str, Any]) -> Parts:
   """Builds each section of `config`, and checks that they fit together."""
   run = Run(**{name: config[name] for name in Run._fields})
-  mesh = meshes.make_mesh(**config['parallel'])
+  mesh = meshes.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, mesh)
   tx, schedule = optimizers.build(
     num_steps=run.num_steps,

@@ -1,5 +1,6 @@
 """A run, from its parts to its last step; it reads from top to bottom."""
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -12,14 +13,14 @@ import numpy as np
 import optax
 from absl import logging
 
-from lm.analysis import flops, plots
+from lm.analysis import flops
 from lm.data import loader
 from lm.parallel import mesh as meshes
 from lm.training import stopping, workdir as workdirs
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import evaluate, means
-from lm.training.run_log import RunLog
+from lm.training.run_log import RunLog, read as read_log
 from lm.training.sections import Eval, Log
 from lm.training.step import (
   Metrics,
@@ -28,7 +29,7 @@ from lm.training.step import (
   make_eval_step,
   make_train_step,
 )
-from lm.types import Batch, UserError, path_of
+from lm.types import Batch, PyTree, UserError, path_of
 
 
 def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
@@ -42,70 +43,63 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
     The last evaluation.
   """
   parts = assemble(config)
-  run, show, examine = parts.run, Log(**config['log']), Eval(**config['eval'])
+  run, show = parts.run, Log(**config['log'])
   workdirs.record(workdir, config, parts)
-  checkpoints = Checkpoints(workdir / 'checkpoints', **config['checkpoint'])
   init_key, dropout_key = jax.random.split(jax.random.key(run.seed))
+  open_checkpoints = Checkpoints(
+    workdir / 'checkpoints', **config['checkpoint']
+  )
 
-  with meshes.placing(parts.mesh), stopping.on_signals() as stop:
+  with (
+    contextlib.closing(open_checkpoints) as checkpoints,
+    meshes.placing(parts.mesh),
+    stopping.on_signals() as stop,
+  ):
     state, start, examples = begin(parts, init_key, checkpoints)
-    step_fn = make_train_step(
-      parts.model,
-      parts.objective,
-      parts.tx,
-      microbatches=run.microbatches,
-      ema_decay=run.ema_decay,
+    train_step = meshes.compile_step(
+      make_train_step(
+        parts.model,
+        parts.objective,
+        parts.tx,
+        microbatches=run.microbatches,
+        ema_decay=run.ema_decay,
+      ),
+      state,
+      parts.mesh,
     )
-    train_step = meshes.compile_step(step_fn, state, parts.mesh)
-    eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
-    eval_size = examine.batch_size or run.batch_size // run.microbatches
-    validation, passes = feed(parts, 'validation', eval_size)
+    score = make_scorer(parts, Eval(**config['eval']))
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
     batches = loader.batches(batch_at, 0, run.num_steps - start)
-    log = RunLog(
-      workdir,
-      start=start,
-      num_steps=run.num_steps,
-      every=show.every,
-      tensorboard=show.tensorboard,
-      tokens_per_step=run.batch_size * parts.dataset.length,
-      active=jax.process_index() == 0,
-    )
+    log = open_log(workdir, parts, show, start, state.params)
     skipped = optax.tree.get(state.opt_state, 'notfinite_count', 0)
     reader = Reader(log, parts, batch_at, workdir, start, int(skipped))
-    scores: dict[str, float] = {}
 
-    for step in range(start + 1, run.num_steps + 1):
-      batch = meshes.to_devices(next(batches), parts.mesh)
-      state, sums = train_step(state, batch, dropout_key)
-      reader.add(step, sums)
-      params = state.ema if run.ema_decay else state.params
-      last = step == run.num_steps
-      evaluating = last or due(step, examine.every)
-      if evaluating:
-        reader.read_all()
-        batches_ = (
-          meshes.to_devices(validation(i), parts.mesh) for i in range(passes)
-        )
-        scores = evaluate(eval_step, params, batches_)
-        log.eval(step, scores)
-        plots.loss(workdir)
-      if due(step, show.sample_every):
-        reader.read_all()
-        log.sample(step, show.sample_prompt, write(parts, params, show))
-      if last or stop or checkpoints.due(step):
-        reader.read_all()  # What is not finite is not saved.
-        consumed = examples + (step - start) * run.batch_size
-        checkpoints.save(
-          step, state, {'examples': consumed}, scores if evaluating else None
-        )
-      if stop:
-        break
-    checkpoints.close()
-    log.close()
+    with contextlib.closing(log):
+      for step in range(start + 1, run.num_steps + 1):
+        batch = meshes.to_devices(next(batches), parts.mesh)
+        state, sums = train_step(state, batch, dropout_key)
+        reader.add(step, sums)
+        params = state.ema if run.ema_decay else state.params
+        last = step == run.num_steps
+        scores = None
+        if last or due(step, config['eval']['every']):
+          reader.read_all()
+          scores = score(params)
+          log.eval(step, scores)
+        if due(step, show.sample_every):
+          reader.read_all()
+          log.sample(
+            step, show.sample_prompt, continue_text(parts, params, show)
+          )
+        if last or stop or checkpoints.due(step):
+          reader.read_all()  # What is not finite is not saved.
+          consumed = examples + (step - start) * run.batch_size
+          checkpoints.save(step, state, {'examples': consumed}, scores)
+        if stop:
+          break
   if stop:
     stopping.leave(stop, step)
-  return scores
+  return last_scores(workdir)
 
 
 def begin(
@@ -140,6 +134,47 @@ def begin(
   state, meta = restored
   logging.info('Going on from step %d.', meta['step'])
   return state, meta['step'], meta['metadata']['examples']
+
+
+def make_scorer(
+  parts: Parts, examine: Eval
+) -> Callable[[PyTree], dict[str, float]]:
+  """Returns a function of the parameters: means over the validation set."""
+  eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
+  size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
+  batch_at, count = feed(parts, 'validation', size)
+
+  def score(params: PyTree) -> dict[str, float]:
+    batches = map(batch_at, range(count))
+    on_devices = (meshes.to_devices(batch, parts.mesh) for batch in batches)
+    return evaluate(eval_step, params, on_devices)
+
+  return score
+
+
+def open_log(
+  workdir: pathlib.Path, parts: Parts, show: Log, start: int, params: PyTree
+) -> RunLog:
+  """Returns the log of a run that goes on after step `start`."""
+  cfg = parts.model.config
+  flops_per_token = flops.training_flops_per_token(
+    flops.num_multiplied(params),
+    cfg.num_layers,
+    parts.dataset.length,
+    cfg.num_heads * cfg.head_dim,
+  )
+  return RunLog(
+    workdir,
+    start=start,
+    num_steps=parts.run.num_steps,
+    every=show.every,
+    tensorboard=show.tensorboard,
+    tokens_per_step=parts.run.batch_size * parts.dataset.length,
+    peak_tokens_per_second=flops.peak_tokens_per_second(
+      flops_per_token, jax.devices()[0].device_kind, jax.device_count()
+    ),
+    active=jax.process_index() == 0,
+  )
 
 
 @dataclasses.dataclass
@@ -183,6 +218,13 @@ def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
     ' config.optimizer.learning_rate or clip_norm, or let such steps be skipped'
     ' with config.skip_nonfinite (and --allow_change=skip_nonfinite).'
   )
+
+
+def last_scores(workdir: pathlib.Path) -> dict[str, float]:
+  """Returns the last evaluation that a run wrote down."""
+  lines = read_log(workdir / 'metrics.jsonl')
+  scores = [line for line in lines if line['split'] == 'eval']
+  return scores[-1] if scores else {}
 
 
 def due(step: int, every: int) -> bool:

@@ -14,6 +14,7 @@ import tensorboardX
 from absl import logging
 from rich import progress
 
+from lm.analysis import plots
 from lm.data import atomic
 from lm.types import UserError
 
@@ -65,6 +66,7 @@ class RunLog:
     self._peak = peak_tokens_per_second
     self._last_time = math.nan  # The first step compiles: it is not timed.
     self._seconds, self._timed_steps = 0.0, 0
+    self._workdir = workdir
     workdir.mkdir(parents=True, exist_ok=True)
     self._metrics = append_after(workdir / 'metrics.jsonl', start)
     self._samples = append_after(workdir / 'samples.jsonl', start)
@@ -94,7 +96,7 @@ class RunLog:
         logging.info('%s', self._line(step, metrics['loss'], speed))
 
   def eval(self, step: int, metrics: Metrics) -> None:
-    """Writes what an evaluation found."""
+    """Writes what an evaluation found, and draws the curve so far."""
     if not self._active:
       return
     self._write(step, 'eval', metrics)
@@ -102,6 +104,8 @@ class RunLog:
       f'{name} {metrics[name]:.4f}' for name in sorted(metrics)
     )
     logging.info('Evaluation at step %d: %s', step, values)
+    lines = read(self._workdir / 'metrics.jsonl')
+    plots.loss(lines, self._workdir / 'plots/loss.png', self._workdir.name)
     self._last_time = time.perf_counter()
 
   def sample(self, step: int, prompt: str, text: str) -> None:

@@ -78,7 +78,7 @@ SECTIONS = {
   'objective': lambda name: fields_of(objectives.OBJECTIVES[name]),
   'data': lambda: fields_of(datasets.build),
   'optimizer': _optimizer,
-  'parallel': lambda kind: fields_of(mesh.make_mesh),
+  'parallel': lambda kind: fields_of(mesh.KINDS[kind]),
   'eval': lambda: fields_of(Eval),
   'checkpoint': lambda: fields_of(Checkpoints, without=('directory',)),
   'log': lambda: fields_of(Log),

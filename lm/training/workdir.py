@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from lm.data.tokenizers import Tokenizer
 from lm.training import run_config
+from lm.training.assembly import Parts
 from lm.types import UserError
 
 # What may differ when a run goes on: it changes how long, what is shown and
@@ -69,12 +69,16 @@ def check(
 
 
 def record(
-  workdir: pathlib.Path, config: Mapping[str, Any], tokenizer: Tokenizer
+  workdir: pathlib.Path, config: Mapping[str, Any], parts: Parts
 ) -> None:
   """Writes what a reader of the run needs: config, tokenizer, environment."""
+  if jax.process_index() > 0:
+    return
+  vocab_size = parts.model.config.vocab_size
+  config = {**config, 'model': {**config['model'], 'vocab_size': vocab_size}}
   workdir.mkdir(parents=True, exist_ok=True)
   run_config.write(config, workdir / 'config.json')
-  tokenizer.save(workdir / 'tokenizer')
+  parts.dataset.tokenizer.save(workdir / 'tokenizer')
   environment = describe_environment() | {
     'config_sha256': run_config.sha256(config)
   }

@@ -1,16 +1,11 @@
 """A plot shows the run that it is of."""
 
-import json
 import math
 
 import pytest
 from matplotlib import image
 
 from lm.analysis import plots
-
-
-def write(path, lines) -> None:
-  path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
 
 
 def a_run(last: int = 2000) -> list[dict]:
@@ -25,9 +20,8 @@ def a_run(last: int = 2000) -> list[dict]:
 
 
 def test_both_losses_are_drawn(tmp_path):
-  write(tmp_path / 'metrics.jsonl', a_run())
   target = tmp_path / 'plots' / 'loss.png'
-  plots.loss(tmp_path / 'metrics.jsonl', target, 'gpt.py:nano $5 a_b')
+  plots.loss(a_run(), target, 'gpt.py:nano $5 a_b')
   assert [path.name for path in target.parent.iterdir()] == ['loss.png']
   pixels = (255 * image.imread(target)[:, :, :3]).round().astype(int)
   assert pixels.shape == (540, 960, 3)
@@ -50,7 +44,6 @@ def test_both_losses_are_drawn(tmp_path):
   ],
 )
 def test_a_run_of_few_or_broken_numbers_is_drawn_too(tmp_path, lines):
-  write(tmp_path / 'metrics.jsonl', lines)
   target = tmp_path / 'loss.png'
-  plots.loss(tmp_path / 'metrics.jsonl', target, 'short')
+  plots.loss(lines, target, 'short')
   assert image.imread(target).shape[:2] == (540, 960)
