@@ -7,9 +7,12 @@ the right: every row writes at an index of its own, and what it wrote for
 padding is overwritten before anything can see it.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
+
+from lm.types import PyTree, path_of
 
 
 def is_on(module: nn.Module) -> bool:
@@ -45,10 +48,48 @@ def append(
 ) -> tuple[Float[Array, 'B T H K'], Float[Array, 'B T H K']]:
   """Writes at `slots` of what `module` remembers, and returns all of it."""
   rows, _, heads, width = key.shape
-  shape = (rows, capacity, heads, width)
+  # Heads before tokens, as the products of attention want them: with tokens
+  # first, a CPU turns the whole cache round for every token.
+  shape = (rows, heads, capacity, width)
   keys = module.variable('cache', 'keys', jnp.zeros, shape, key.dtype)
   values = module.variable('cache', 'values', jnp.zeros, shape, value.dtype)
   row = jnp.arange(rows)[:, None]
-  keys.value = keys.value.at[row, slots].set(key, mode='drop')
-  values.value = values.value.at[row, slots].set(value, mode='drop')
-  return keys.value, values.value
+  keys.value = keys.value.at[row, :, slots].set(key, mode='drop')
+  values.value = values.value.at[row, :, slots].set(value, mode='drop')
+  return keys.value.swapaxes(1, 2), values.value.swapaxes(1, 2)
+
+
+def empty(like: PyTree, capacity: int) -> PyTree:
+  """Returns a cache with room for `capacity` tokens a row and none in it.
+
+  A model that is handed one keeps to it, instead of making one for all of the
+  tokens that it could hold: the less room, the less is read for every token.
+
+  Args:
+    like: The form of the cache that the model makes; shapes will do.
+    capacity: At most the model's own.
+  """
+
+  def zeros(path, leaf):
+    shape = leaf.shape
+    if _name(path) in ('keys', 'values'):
+      shape = (*shape[:-2], capacity, shape[-1])
+    return jnp.zeros(shape, leaf.dtype)
+
+  return jax.tree_util.tree_map_with_path(zeros, like)
+
+
+def forget(cache: PyTree, rows: Bool[Array, 'B']) -> PyTree:
+  """Returns the cache with nothing in those rows.
+
+  Only their index goes back: what stands after it is never seen.
+  """
+
+  def rewind(path, leaf):
+    return jnp.where(rows, 0, leaf) if _name(path) == 'index' else leaf
+
+  return jax.tree_util.tree_map_with_path(rewind, cache)
+
+
+def _name(path: tuple) -> str:
+  return path_of(path).rpartition('/')[2]

@@ -1,0 +1,120 @@
+"""How the next token is chosen from its scores: pure functions of logits.
+
+Each narrows the choice by setting what falls out of it to minus infinity, so
+that they compose. `choose` applies them in the order in which Hugging Face's
+`generate` does: temperature, then top-k, then top-p.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int, Key
+
+from lm.types import UserError
+
+
+@struct.dataclass
+class Sampling:
+  """How adventurous a text is; made by `settings`.
+
+  Attributes:
+    temperature: Divides the logits; 0: the best token always.
+    top_p: Keeps the fewest tokens that have this probability; None: all.
+    top_k: Keeps this many tokens; None: all.
+  """
+
+  temperature: float | Float[Array, ''] = 1.0
+  top_p: float | Float[Array, ''] | None = None
+  top_k: int | None = struct.field(pytree_node=False, default=None)
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def settings(
+  temperature: float = 1.0,
+  top_k: int | None = None,
+  top_p: float | None = None,
+) -> Sampling:
+  """Returns these settings, once they are known to make sense."""
+  if not 0 <= temperature < float('inf'):
+    raise UserError(
+      f'temperature is {temperature}, but it divides the scores. Set it to 0'
+      ' for the best token always, to 1 for what the model predicts.'
+    )
+  if top_k is not None and top_k < 1:
+    raise UserError(
+      f'top_k is {top_k}, but it is how many tokens are chosen from. Set it to'
+      ' 1 or more, or leave it away for all.'
+    )
+  if top_p is not None and not 0 < top_p <= 1:
+    raise UserError(
+      f'top_p is {top_p}, but it is a probability. Set it above 0 and at most'
+      ' to 1, or leave it away for all tokens.'
+    )
+  return Sampling(float(temperature), top_p, top_k)
+
+
+def greedy(logits: Float[Array, 'B V']) -> Int[Array, 'B']:
+  """Returns the best token of each row, the first of equals."""
+  return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+
+def keep_top_k(logits: Float[Array, 'B V'], k: int) -> Float[Array, 'B V']:
+  """Keeps the `k` best tokens, and those equal to the last of them.
+
+  >>> keep_top_k([[1., 4., 2., 3.]], 2)
+  [[-inf, 4., -inf, 3.]]
+  """
+  best, _ = jax.lax.top_k(logits, min(k, logits.shape[-1]))
+  return jnp.where(logits < best[:, -1:], -jnp.inf, logits)
+
+
+def keep_top_p(
+  logits: Float[Array, 'B V'], p: float | Float[Array, '']
+) -> Float[Array, 'B V']:
+  """Keeps the fewest best tokens that together have probability `p`.
+
+  Tokens equal to the last one kept are kept too (Holtzman et al. 2020, 3.1).
+
+  >>> keep_top_p(log([[0.1, 0.5, 0.1, 0.3]]), 0.6)
+  log([[0, 0.5, 0, 0.3]])
+  """
+  ranked = -jnp.sort(-logits, axis=-1)
+  probabilities = jax.nn.softmax(ranked, axis=-1)
+  before = jnp.cumsum(probabilities, axis=-1) - probabilities
+  kept = before < p
+  kept = kept.at[:, 0].set(True)  # The best one, whatever p is.
+  last = jnp.min(jnp.where(kept, ranked, jnp.inf), axis=-1, keepdims=True)
+  return jnp.where(logits < last, -jnp.inf, logits)
+
+
+def row_keys(
+  key: Key[Array, ''], rows: Int[Array, 'B'], positions: Int[Array, 'B']
+) -> Key[Array, 'B']:
+  """Returns a key for each row and position, which no other row decides."""
+  fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+  return jax.vmap(jax.random.fold_in)(fold(key, rows), positions)
+
+
+def choose(
+  logits: Float[Array, 'B V'],
+  keys: Key[Array, 'B'],
+  temperature: float | Float[Array, ''] = 1.0,
+  top_k: int | None = None,
+  top_p: float | Float[Array, ''] | None = None,
+) -> Int[Array, 'B']:
+  """Draws a token for each row from what the settings of `Sampling` leave."""
+
+  def draw(logits):
+    logits = logits / temperature
+    if top_k is not None:
+      logits = keep_top_k(logits, top_k)
+    if top_p is not None:
+      logits = keep_top_p(logits, top_p)
+    drawn = jax.vmap(jax.random.categorical)(keys, logits)
+    return drawn.astype(jnp.int32)
+
+  # A branch of the compiled program: no temperature is compiled anew, and
+  # greedy decoding sorts nothing.
+  return jax.lax.cond(jnp.equal(temperature, 0), greedy, draw, logits)

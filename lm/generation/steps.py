@@ -1,0 +1,186 @@
+"""The compiled steps of decoding: read many tokens, or make them one by one.
+
+All of them keep the rows of a batch apart: a row that is not at work, because
+it has ended or its cache is full, stays as it is whatever the others do.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn, struct
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from lm.generation import layers, sampling
+from lm.generation.sampling import Sampling
+from lm.models import kv_cache
+from lm.types import PyTree
+
+NOTHING = -1  # What a row makes that is not at work.
+
+
+@struct.dataclass
+class Request:
+  """What stays the same while a text is made.
+
+  Attributes:
+    sampling: How tokens are chosen.
+    max_new_tokens: How many a row makes at most.
+    stop_tokens: Those that end a row.
+    key: What the draws come from.
+    capacity: How many tokens a row of the cache has room for.
+  """
+
+  sampling: Sampling
+  max_new_tokens: int | Int[Array, '']
+  stop_tokens: Int[Array, 'N']
+  key: Key[Array, '']
+  capacity: int | Int[Array, '']
+
+
+@struct.dataclass
+class State:
+  """How far the rows of a batch are.
+
+  Attributes:
+    cache: What the model remembers.
+    used: How many tokens of each row that is.
+    token: The last token made, which the model has not read yet.
+    made: How many tokens were made, a stop token included.
+    stopped: Whether that was a stop token.
+  """
+
+  cache: PyTree
+  used: Int[Array, 'B']
+  token: Int[Array, 'B']
+  made: Int[Array, 'B']
+  stopped: Bool[Array, 'B']
+
+
+def start(model: nn.Module, params: PyTree, rows: int, capacity: int) -> State:
+  """Returns the state of `rows` rows that have read nothing."""
+  tokens, valid = jnp.zeros((rows, 1), jnp.int32), jnp.ones((rows, 1), bool)
+
+  def remembered(params):
+    return layers.join(_answer(model, params, {}, tokens, valid)[1])
+
+  cache = kv_cache.empty(jax.eval_shape(remembered, params), capacity)
+  zeros = lambda dtype: jnp.zeros(rows, dtype)
+  return State(
+    cache=layers.split_like(cache, params),
+    used=zeros(jnp.int32),
+    token=zeros(jnp.int32),
+    made=zeros(jnp.int32),
+    stopped=zeros(jnp.bool_),
+  )
+
+
+@functools.partial(jax.jit, static_argnames='model', donate_argnames='state')
+def read(
+  model: nn.Module,
+  params: PyTree,
+  state: State,
+  tokens: Int[Array, 'B L'],
+  lengths: Int[Array, 'B'],
+  request: Request,
+) -> tuple[State, Int[Array, 'B 1']]:
+  """Makes a token of each row that is given any to read, from those alone.
+
+  Args:
+    model: Predicts every next token.
+    params: Its parameters.
+    state: Donated.
+    tokens: Padded on the right.
+    lengths: How many of a row's tokens there are; 0: the row is not at work.
+    request: What to do.
+  """
+  at_work = lengths > 0
+  cache = kv_cache.forget(state.cache, at_work)
+  valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
+  logits, cache = _answer(model, params, cache, tokens, valid)
+  used = jnp.where(at_work, lengths, state.used)
+  state = state.replace(cache=cache, used=used)
+  state, made = _choose(state, logits, at_work, request)
+  return state, made[:, None]
+
+
+@functools.partial(
+  jax.jit, static_argnames=('model', 'count'), donate_argnames='state'
+)
+def make(
+  model: nn.Module,
+  params: PyTree,
+  state: State,
+  request: Request,
+  count: int,
+) -> tuple[State, Int[Array, 'B count']]:
+  """Makes up to `count` tokens of each row; stops when no row is at work."""
+  rows = state.token.shape[0]
+
+  def at_work(state):
+    return ~ended(state, request) & (state.used < request.capacity)
+
+  def going(carry):
+    state, _, turn = carry
+    return (turn < count) & jnp.any(at_work(state))
+
+  def turn(carry):
+    state, made, turn = carry
+    working = at_work(state)
+    logits, cache = _answer(
+      model, params, state.cache, state.token[:, None], working[:, None]
+    )
+    state = state.replace(cache=cache, used=state.used + working)
+    state, tokens = _choose(state, logits, working, request)
+    return state, made.at[:, turn].set(tokens), turn + 1
+
+  nothing = jnp.full((rows, count), NOTHING, jnp.int32)
+  state, made, _ = jax.lax.while_loop(going, turn, (state, nothing, 0))
+  return state, made
+
+
+def ended(state: State, request: Request) -> Bool[Array, 'B']:
+  """Returns which rows make no more tokens."""
+  return state.stopped | (state.made >= request.max_new_tokens)
+
+
+def _answer(
+  model: nn.Module,
+  params: PyTree,
+  cache: PyTree,
+  tokens: Int[Array, 'B L'],
+  valid: Bool[Array, 'B L'],
+) -> tuple[Float[Array, 'B V'], PyTree]:
+  """Returns the scores after the last valid token, and the cache."""
+  last = jnp.maximum(jnp.sum(valid, axis=-1) - 1, 0)
+  logits, after = model.apply(
+    {'params': layers.join(params), **layers.join(cache)},
+    tokens=tokens,
+    valid=valid,
+    predict_at=last[:, None],
+    mutable=['cache'],
+  )
+  return logits[:, 0], layers.split_like(after, params)
+
+
+def _choose(
+  state: State,
+  logits: Float[Array, 'B V'],
+  at_work: Bool[Array, 'B'],
+  request: Request,
+) -> tuple[State, Int[Array, 'B']]:
+  """Returns the state with a token more where at work, and those tokens."""
+  rule = request.sampling
+  keys = sampling.row_keys(
+    request.key, jnp.arange(at_work.shape[0]), state.made
+  )
+  token = sampling.choose(
+    logits, keys, rule.temperature, rule.top_k, rule.top_p
+  )
+  stops = jnp.any(token[:, None] == request.stop_tokens[None], axis=-1)
+  state = state.replace(
+    token=jnp.where(at_work, token, state.token),
+    made=state.made + at_work,
+    stopped=state.stopped | (at_work & stops),
+  )
+  return state, jnp.where(at_work & ~stops, token, NOTHING)
