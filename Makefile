@@ -8,9 +8,11 @@ SOURCES := lm experiments configs tests benchmarks
 INSTALL := -m pip install -qq --disable-pip-version-check
 
 # The tests start the same programs again and again: compile each of them once.
-# A program from the cache gives the same bits as one compiled anew.
+# One from the cache computes the same bits. A test that kills a process may
+# leave a part of one there, of which JAX warns before it compiles it anew.
 CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/.cache/jax" \
   JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+PYTEST := -m pytest -W 'ignore:Error reading persistent compilation cache'
 TEST := $(CACHE) JAX_PLATFORMS=cpu
 
 .PHONY: help
@@ -26,11 +28,11 @@ demo: .venv/.ready  ## Trains a small GPT in 5 minutes, and lets it write
 
 .PHONY: test
 test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 10 minutes
-	LM_SHARED= $(TEST) $(RUN) -m pytest -m 'not peers and not processes'
+	LM_SHARED= $(TEST) $(RUN) $(PYTEST) -m 'not peers and not processes'
 
 .PHONY: test-all
 test-all: .venv/.ready-peers  ## Runs all tests, then on the newest Python: 45 minutes
-	$(TEST) $(RUN) -m pytest
+	$(TEST) $(RUN) $(PYTEST)
 	@$(MAKE) --no-print-directory test-newest
 
 .PHONY: lint
@@ -92,7 +94,7 @@ test-newest:
 	@python=$$($(call find_python,12,$(NEWEST))); \
 	if [ -n "$$python" ]; then \
 	  $(MAKE) --no-print-directory .venv-newest/.ready python=$$python && \
-	  $(TEST) .venv-newest/bin/python -m pytest -m 'not peers'; \
+	  $(TEST) .venv-newest/bin/python $(PYTEST) -m 'not peers'; \
 	else \
 	  echo 'There is no Python 3.12 or 3.13 here: the newest JAX is not tested.' >&2; \
 	  [ -z "$$CI" ]; \
