@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lm import models
-from lm.types import UserError, path_of
+from lm.types import Projection, UserError, path_of
 from tests.models import tiny
 
 # Brown et al. 2020, table 2.1: layers, width, heads, and the width of a head.
@@ -148,8 +148,8 @@ def test_only_gpt3_has_local_layers_and_only_the_article_scales_embeddings():
 
 def test_initial_weights_have_the_published_spread():
   sizes = {'num_layers': 8, 'embed_dim': 64, 'vocab_size': 500, 'max_len': 200}
-  model = tiny.gpt(**sizes, mlp_dim=256, num_heads=4, head_dim=16, unroll=1)
-  init = jax.jit(model.init)(jax.random.key(0), tiny.tokens())
+  model = tiny.gpt(**sizes, mlp_dim=256, num_heads=4, head_dim=16)
+  init = tiny.quick_jit(model.init)(jax.random.key(0), tiny.tokens())
   leaves = jax.tree_util.tree_leaves_with_path(init['params'])
   spread = {path_of(path): float(jnp.std(leaf)) for path, leaf in leaves}
   block = 'decoder/block'
@@ -171,22 +171,26 @@ def test_initial_weights_have_the_published_spread():
 
 
 def test_padded_rows_of_the_vocabulary_are_never_an_answer():
-  model, padded = tiny.gpt(), tiny.gpt(vocab_multiple=8)
-  params = tiny.params(padded)
+  padded, tokens = tiny.gpt(vocab_multiple=8), tiny.tokens()
+  params = tiny.params_of(padded)
   assert params['token']['embedding'].shape == (16, 6)
-
-  def whole(params):
-    return tiny.logits(padded, params, tokens=tiny.tokens())
-
-  got = whole(params)
+  got = tiny.logits(padded, tokens)
   assert np.all(got[..., 13:] == np.finfo(np.float32).min)
   assert np.all(jax.nn.softmax(got)[..., 13:] == 0)
-  grads = jax.grad(lambda p: jax.nn.log_softmax(whole(p))[..., 3].sum())(params)
-  assert np.all(grads['token']['embedding'][13:] == 0)
-
   cut = params | {'token': {'embedding': params['token']['embedding'][:13]}}
-  expected = tiny.logits(model, cut, tokens=tiny.tokens())
+  expected = tiny.logits(tiny.gpt(), tokens, params=cut)
   np.testing.assert_allclose(got[..., :13], expected, atol=1e-6)
+
+
+def test_padded_rows_of_the_vocabulary_learn_nothing():
+  features = jnp.ones((1, 2, 3))
+
+  def score(table):
+    logits = Projection(features, table, vocab_size=5).logits()
+    return jax.nn.log_softmax(logits)[..., 3].sum()
+
+  grads = tiny.quick_jit(jax.grad(score))(jnp.arange(24.0).reshape(8, 3) / 24)
+  assert np.all(grads[5:] == 0) and np.all(grads[:5] != 0)
 
 
 @pytest.mark.parametrize(

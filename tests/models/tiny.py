@@ -22,8 +22,17 @@ SIZES = {
   'embedding_dropout': 0.0,
   'attention_dropout': 0.0,
   'residual_dropout': 0.0,
-  'unroll': 1,  # Compiles in half of the time.
+  'unroll': 1,
 }
+
+# Nearly all of a test's time is XLA's, on code that runs for microseconds.
+quick_jit = functools.partial(
+  jax.jit,
+  compiler_options={
+    'xla_backend_optimization_level': 0,
+    'xla_llvm_disable_expensive_passes': True,
+  },
+)
 
 
 @functools.cache
@@ -31,11 +40,9 @@ def gpt(**changes: Any) -> nn.Module:
   return models.build('gpt', 'gpt2', **SIZES | changes)
 
 
-def tokens(rows: int = 2, length: int = 8, seed: int = 0) -> jax.Array:
-  drawn = np.random.default_rng(seed).integers(
-    0, SIZES['vocab_size'], (rows, length), np.int32
-  )
-  return jnp.asarray(drawn)
+def tokens(rows: int = 2, length: int = 8, seed: int = 0) -> np.ndarray:
+  rng = np.random.default_rng(seed)
+  return rng.integers(0, SIZES['vocab_size'], (rows, length), np.int32)
 
 
 def noisy(shapes: PyTree, seed: int = 0) -> PyTree:
@@ -44,17 +51,41 @@ def noisy(shapes: PyTree, seed: int = 0) -> PyTree:
 
   def draw(path, leaf):
     centre = 1.0 if path_of(path).endswith('scale') else 0.0
-    return jnp.asarray(rng.normal(centre, 0.4, leaf.shape), jnp.float32)
+    return jnp.asarray(rng.normal(centre, 0.4, leaf.shape), leaf.dtype)
 
   return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 @functools.cache
-def params(model: nn.Module, seed: int = 0) -> PyTree:
-  shapes = jax.eval_shape(model.init, jax.random.key(0), tokens())
+def params_of(model: nn.Module, seed: int = 0) -> PyTree:
+  shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.asarray(tokens()))
   return noisy(shapes['params'], seed)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def logits(model: nn.Module, params: PyTree, rngs=None, **inputs) -> jax.Array:
-  return model.apply({'params': params}, rngs=rngs, **inputs)
+@functools.partial(quick_jit, static_argnums=0)
+def apply(model: nn.Module, params: PyTree, **inputs) -> jax.Array:
+  return model.apply({'params': params}, **inputs)
+
+
+def logits(
+  model: nn.Module,
+  tokens: np.ndarray,
+  positions: np.ndarray | None = None,
+  segment_ids: np.ndarray | None = None,
+  params: PyTree | None = None,
+) -> np.ndarray:
+  """Answers with everything given, so that each model is compiled once."""
+  rows, length = tokens.shape
+  return np.asarray(
+    apply(
+      model,
+      params_of(model) if params is None else params,
+      tokens=tokens,
+      positions=np.broadcast_to(
+        np.arange(length) if positions is None else positions, (rows, length)
+      ),
+      segment_ids=np.broadcast_to(
+        1 if segment_ids is None else segment_ids, (rows, length)
+      ),
+    )
+  )

@@ -1,0 +1,112 @@
+"""Precision, dropout and the loop over layers."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lm.models import transformer
+from tests.models import tiny
+
+
+def test_half_precision_is_for_products_alone():
+  model, tokens = tiny.gpt(dtype='bfloat16'), tiny.tokens()
+  dtypes = {leaf.dtype for leaf in jax.tree.leaves(tiny.params_of(model))}
+  assert dtypes == {jnp.dtype('float32')}
+  got, expected = tiny.logits(model, tokens), tiny.logits(tiny.gpt(), tokens)
+  assert got.dtype == np.float32
+  assert 1e-4 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_statistics_softmax_scores_and_logits_are_in_single_precision():
+  model = tiny.gpt(dtype='bfloat16')
+
+  def run(params):
+    return model.apply({'params': params}, jnp.asarray(tiny.tokens()))
+
+  program = str(jax.make_jaxpr(run)(tiny.params_of(model)))
+  half = set(re.findall(r':bf16\[\S*\] = (\w+)', program))
+  assert 'dot_general' in half
+  assert not {'exp', 'rsqrt', 'reduce_sum', 'reduce_max'} & half
+  into_single = re.findall(r':f32\[(\S*)\] = dot_general', program)
+  assert into_single == ['2,2,8,8', '2,8,13']  # Scores and logits.
+
+
+@pytest.mark.parametrize('changes', [{}, {'local_window': 2}])
+def test_the_loop_over_layers_may_be_unrolled(changes):
+  loop, unrolled = (tiny.gpt(unroll=n, **changes) for n in (1, None))
+  params, tokens = tiny.params_of(loop), tiny.tokens()
+  np.testing.assert_allclose(
+    tiny.logits(loop, tokens),
+    tiny.logits(unrolled, tokens, params=params),
+    atol=1e-6,
+  )
+
+
+@functools.partial(tiny.quick_jit, static_argnums=0)
+def with_dropout(model, params, tokens, seed):
+  """Returns logits, and what came out of every place that drops."""
+  logits, state = model.apply(
+    {'params': params},
+    tokens,
+    rngs={'dropout': jax.random.key(seed)},
+    capture_intermediates=lambda module, _: isinstance(
+      module, transformer.Dropout
+    ),
+    mutable=['intermediates'],
+  )
+  return logits, state['intermediates']
+
+
+RATES = {
+  'embedding_dropout': 0.25,
+  'attention_dropout': 0.25,
+  'residual_dropout': 0.25,
+}
+
+
+def test_dropout_is_on_exactly_when_a_key_is_given():
+  model, tokens = tiny.gpt(**RATES), tiny.tokens()
+  params = tiny.params_of(model)
+  off, plain = tiny.logits(model, tokens), tiny.logits(tiny.gpt(), tokens)
+  np.testing.assert_array_equal(off, plain)
+  first, again, other = (
+    with_dropout(model, params, tokens, seed)[0] for seed in (1, 1, 2)
+  )
+  np.testing.assert_array_equal(first, again)
+  assert np.abs(first - off).max() > 1e-2
+  assert np.abs(first - other).max() > 1e-2
+
+
+def test_every_place_and_layer_drops_by_a_mask_of_its_own():
+  model, tokens = tiny.gpt(**RATES), tiny.tokens(16, 12)
+  _, seen = with_dropout(model, tiny.params_of(model), tokens, seed=0)
+  block = seen['decoder']['block']
+  masks = [
+    np.asarray(value) != 0
+    for value in (
+      seen['dropout']['__call__'][0],
+      *block['attention_dropout']['__call__'][0],
+      *block['mlp_dropout']['__call__'][0],
+    )
+  ]
+  assert len(masks) == 5 and {mask.shape for mask in masks} == {(16, 12, 6)}
+  for number, mask in enumerate(masks):
+    assert abs(mask.mean() - 0.75) < 0.06  # 1152 draws: 5 deviations.
+    for other in masks[:number]:  # Independent: both are kept 9 times in 16.
+      assert abs((mask & other).mean() - 0.5625) < 0.07
+  weights = np.asarray(block['attention']['dropout']['__call__'][0])
+  assert weights.shape == (2, 16, 2, 12, 12)
+  lower = np.tril(np.ones((12, 12), bool))
+  assert abs((weights != 0)[..., lower].mean() - 0.75) < 0.03
+  first, second = weights[..., lower] != 0
+  assert abs((first & second).mean() - 0.5625) < 0.04
+
+
+def test_what_dropout_keeps_is_scaled_up():
+  rngs = {'dropout': jax.random.key(0)}
+  kept = transformer.Dropout(0.2).apply({}, jnp.ones((4, 500)), rngs=rngs)
+  np.testing.assert_allclose(np.unique(kept), [0, 1.25])
