@@ -113,11 +113,12 @@ def test_no_file_names_a_path_of_one_machine():
 
 def test_these_checks_can_fail():
   body = '\n'.join(['  x = 1'] * MAX_FUNCTION)
-  assert too_long(f'def f():\n{body[:-8]}') == {}
-  assert too_long(f'def f():\n  '''A\n  B'''\n{body[:-8]}') == {}
+  fits = body.removesuffix('\n  x = 1')
+  assert too_long(f'def f():\n{fits}') == {}
+  assert too_long(f'def f():\n  "A"\n{fits}') == {}
   assert too_long(f'def f():\n{body}') == {'f': MAX_FUNCTION + 1}
-  one = "class A:\n  '''A.'''\n  def f(self): ...\n  def _g(self): ..."
-  two = "class B:\n  '''B.'''\n  def f(self): '''F.'''"
+  one = 'class A:\n  "A."\n  def f(self): ...\n  def _g(self): ...'
+  two = 'class B:\n  "B."\n  def f(self): "F."'
   assert undocumented(one) == ['the module', 'f']
   assert undocumented(f'{one}\n{two}') == ['the module']
   for stem in ('utils', 'data_utils', 'helper', 'state_manager'):
