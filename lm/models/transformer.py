@@ -220,14 +220,17 @@ class Stack(nn.Module):
   ) -> Float[Array, 'B L D']:
     """Applies the blocks; `layer_mask` has a leading axis, one for each."""
     cfg = self.config
-    everything = jax.default_backend() == 'cpu'
+    unroll = cfg.unroll
+    if unroll is None:
+      unroll = cfg.num_layers if jax.default_backend() == 'cpu' else 1
     blocks = nn.scan(
       Block,
       variable_axes={'params': 0, 'cache': 0, 'intermediates': 0},
       split_rngs={'params': True, 'dropout': True},
       in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
       length=cfg.num_layers,
-      unroll=cfg.unroll or (cfg.num_layers if everything else 1),
+      # Parameters are made once: the loop compiles faster.
+      unroll=1 if self.is_initializing() else unroll,
     )(cfg, name='block')
     x, _ = blocks(x, layer_mask, mask, positions, slots)
     return norm(cfg, 'final_norm')(x) if cfg.norm_position == 'pre' else x
