@@ -45,8 +45,8 @@ format: .venv/.ready-test  ## Formats the code
 	$(RUN) -m ruff check --fix --quiet $(SOURCES)
 	$(RUN) -m ruff format --quiet $(SOURCES)
 
-reproduce-%: .venv/.ready  ## Repeats the run behind a committed number; STEPS=3 is its small form
-	$(RUN) -m benchmarks.$* $(if $(STEPS),--steps=$(STEPS))
+reproduce-%: .venv/.ready  ## Repeats the runs behind a committed curve: DATA=FILE, STEPS=3 for a trial
+	$(RUN) -m benchmarks.reproduce --name=$* --data=$(DATA) $(if $(STEPS),--steps=$(STEPS))
 
 .PHONY: clean
 clean:  ## Removes what was installed and cached; runs stay
