@@ -2,7 +2,7 @@
 
 import hashlib
 import pathlib
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
@@ -20,7 +20,7 @@ class ArrayFile:
     self._stream = path.open('wb')
     self._sha256 = hashlib.sha256()
 
-  def __enter__(self) -> Self:
+  def __enter__(self) -> 'ArrayFile':
     return self
 
   def __exit__(self, *error: Any) -> None:

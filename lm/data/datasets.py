@@ -94,10 +94,6 @@ def build(
       f'config.data.packing is {packing!r}. Set it to one of'
       f' {", ".join(sources.PACKINGS)}.'
     )
-  if length < 1:
-    raise UserError(
-      f'config.data.length is {length}, but an example has at least one token.'
-    )
   corpus = corpora.build(source, path, field, split, validation)
   root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
   keep = functools.partial(

@@ -12,7 +12,7 @@ from typing import Any
 from lm.types import UserError
 
 # Processes take a second or more to start. For less work than this they do not.
-FEW = 8
+FEW = 16
 
 
 def map_in_order(

@@ -43,8 +43,9 @@ class Windows:
 
       0 1 2 3 | 3 4 5 6 | 6 7 8 .
 
-  With a seed only whole windows are used, and each epoch moves all of them by a
-  number of its own, so that no token is always at the same place.
+  With a seed only whole windows are used, one less than there are, and each
+  epoch moves all of them by a number of its own. So no token is always at the
+  same place, nor left out in every epoch.
   """
 
   store: TokenStore
@@ -65,8 +66,7 @@ class Windows:
     if self.seed is not None:
       row, epoch = _shuffled(index, self.size, self.seed)
       room = len(self.store.tokens) - OVERLAP - self.size * stride
-      choices = min(room + 1, stride)
-      moved = randomness.integers(self.seed, 'window', epoch, choices)
+      moved = randomness.integers(self.seed, 'window', epoch, room + 1)
     places = (moved + row * stride)[:, None] + np.arange(self.length)
     within = places < len(self.store.tokens)
     return _read(self.store, places, within & (row < self.size)[:, None])
@@ -126,6 +126,7 @@ def windows(store: TokenStore, length: int, seed: int | None) -> Windows:
   Raises:
     UserError: The text is shorter than one window.
   """
+  _check_length(length)
   tokens = len(store.tokens)
   if tokens < (OVERLAP + 1 if seed is None else length):
     raise UserError(
@@ -141,6 +142,7 @@ def packed(store: TokenStore, length: int, seed: int | None) -> Packed:
   Raises:
     UserError: No document has two tokens.
   """
+  _check_length(length)
   plan = store.packing(length)
   if not plan.size:
     raise UserError(
@@ -149,6 +151,14 @@ def packed(store: TokenStore, length: int, seed: int | None) -> Packed:
       " config.data.packing to 'windows'."
     )
   return Packed(store, length, seed, plan)
+
+
+def _check_length(length: int) -> None:
+  if length <= OVERLAP:
+    raise UserError(
+      f'An example would have {length} tokens, but to ask for one takes two.'
+      ' Set config.data.length higher.'
+    )
 
 
 PACKINGS: dict[str, Callable[[TokenStore, int, int | None], Source]] = {

@@ -6,12 +6,13 @@ import pytest
 from lm.data import packing
 
 
-def covered(plan: packing.Plan) -> np.ndarray:
-  """How often each token of the stream stands in a row."""
-  count = np.zeros(int((plan.starts + plan.sizes).max()), int)
-  for start, size in zip(plan.starts, plan.sizes):
-    count[start : start + size] += 1
-  return count
+def asked_for(plan: packing.Plan) -> np.ndarray:
+  """The tokens that some row asks for: of each piece all but the first."""
+  tokens = [
+    np.arange(start + 1, start + size)
+    for start, size in zip(plan.starts, plan.sizes)
+  ]
+  return np.sort(np.concatenate(tokens))
 
 
 def random_offsets(documents: int, mean: int, seed: int = 0) -> np.ndarray:
@@ -20,17 +21,14 @@ def random_offsets(documents: int, mean: int, seed: int = 0) -> np.ndarray:
 
 
 def test_long_documents_are_cut_and_short_ones_left_out():
-  starts, sizes = packing.cut(np.array([0, 6, 8, 9, 9]), length=4, overlap=1)
+  starts, sizes = packing.cut(np.array([0, 6, 8, 9, 9]), length=4)
   assert starts.tolist() == [0, 3, 6]
   assert sizes.tolist() == [4, 3, 2]
-  starts, sizes = packing.cut(np.array([0, 6, 8, 9, 9]), length=4, overlap=0)
-  assert starts.tolist() == [0, 4, 6, 8]
-  assert sizes.tolist() == [4, 2, 2, 1]
 
 
 @pytest.mark.parametrize('size', range(2, 30))
 def test_a_cut_document_asks_for_each_token_but_the_first_once(size):
-  starts, sizes = packing.cut(np.array([0, size]), length=5, overlap=1)
+  starts, sizes = packing.cut(np.array([0, size]), length=5)
   asked = [t for s, n in zip(starts, sizes) for t in range(s + 1, s + n)]
   assert asked == list(range(1, size))
 
@@ -41,11 +39,11 @@ def test_each_piece_goes_where_it_leaves_the_least_room():
 
 
 @pytest.mark.parametrize('window', [7, 100, 5000])
-def test_every_token_stands_in_one_row_and_no_row_overflows(window):
+def test_every_token_is_asked_for_in_one_row_and_no_row_overflows(window):
   offsets = random_offsets(1000, mean=30)
   plan = packing.pack(offsets, 64, window=window)
-  assert (covered(plan) == 1).all()
-  assert len(covered(plan)) == offsets[-1]
+  expected = np.setdiff1d(np.arange(offsets[-1]), offsets[:-1])
+  np.testing.assert_array_equal(asked_for(plan), expected)
   fill = np.add.reduceat(plan.sizes, plan.rows[:-1])
   assert fill.max() <= 64
   assert fill.min() > 0
@@ -59,26 +57,26 @@ def test_rows_are_nearly_full(mean, at_least):
 
 def test_nothing_to_pack_gives_no_rows():
   assert packing.pack(np.array([0]), 8).size == 0
-  assert packing.pack(np.array([0, 1, 1]), 8, overlap=1).size == 0
+  assert packing.pack(np.array([0, 1, 1]), 8).size == 0
 
 
 def test_a_plan_is_made_once_and_comes_back_as_it_was(tmp_path, monkeypatch):
   offsets = random_offsets(300, mean=20)
-  made = packing.of_store(tmp_path, offsets, 64, 1)
+  made = packing.of_store(tmp_path, offsets, 64)
   monkeypatch.setattr(packing, 'pack', None)
-  for one, other in zip(made, packing.of_store(tmp_path, offsets, 64, 1)):
+  for one, other in zip(made, packing.of_store(tmp_path, offsets, 64)):
     np.testing.assert_array_equal(one, other)
-  assert [path.name for path in tmp_path.iterdir()] == ['pack-64-1.npy']
+  assert [path.name for path in tmp_path.iterdir()] == ['pack-64.npy']
 
 
 @pytest.mark.parametrize('left', [0, 50, 2000])
 def test_a_plan_cut_short_is_made_anew_and_said(tmp_path, caplog, left):
   offsets = random_offsets(300, mean=20)
-  made = packing.of_store(tmp_path, offsets, 64, 1)
-  path = tmp_path / 'pack-64-1.npy'
+  made = packing.of_store(tmp_path, offsets, 64)
+  path = tmp_path / 'pack-64.npy'
   content = path.read_bytes()
   path.write_bytes(content[:left])
-  again = packing.of_store(tmp_path, offsets, 64, 1)
+  again = packing.of_store(tmp_path, offsets, 64)
   np.testing.assert_array_equal(again.starts, made.starts)
   assert path.read_bytes() == content
   assert 'is made anew' in caplog.text
