@@ -7,7 +7,7 @@ is a single pass in order, for evaluation, and indices past its end give filler.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -18,6 +18,7 @@ from lm.data.token_store import TokenStore
 from lm.types import Examples, UserError
 
 
+@runtime_checkable
 class Source(Protocol):
   """Where examples come from."""
 
