@@ -1,6 +1,6 @@
 """What each section of a config can say: the arguments of what it builds."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lm import models, objectives
 from lm.data import datasets
@@ -67,18 +67,26 @@ class Log(NamedTuple):
 GIVEN = ('name', 'num_steps', 'skip_nonfinite')
 
 
-def _optimizer(name: str):
+def _objective(name: Literal[*objectives.OBJECTIVES]):
+  return fields_of(objectives.OBJECTIVES[name])
+
+
+def _optimizer(name: Literal[*optimizers.OPTIMIZERS]):
   own = fields_of(optimizers.OPTIMIZERS[name])
   return fields_of(optimizers.build, without=GIVEN) | own
+
+
+def _parallel(kind: Literal[*mesh.KINDS]):
+  return fields_of(mesh.KINDS[kind])
 
 
 SECTIONS = {
   '': lambda: fields_of(Run),
   'model': models.fields,
-  'objective': lambda name: fields_of(objectives.OBJECTIVES[name]),
+  'objective': _objective,
   'data': lambda: fields_of(datasets.build),
   'optimizer': _optimizer,
-  'parallel': lambda kind: fields_of(mesh.KINDS[kind]),
+  'parallel': _parallel,
   'eval': lambda: fields_of(Eval),
   'checkpoint': lambda: fields_of(Checkpoints, without=('directory',)),
   'log': lambda: fields_of(Log),

@@ -1,12 +1,13 @@
 """A config is whole: what the file, the overrides and the builders say."""
 
 import inspect
+import pathlib
 
 import pytest
 from ml_collections import config_dict
 
 from experiments import config_file
-from lm.training import run_config
+from lm.training import run_config, sections
 from lm.types import UserError
 
 CONFIG = """
@@ -216,3 +217,21 @@ def test_a_file_may_return_a_mapping_as_a_value(tmp_path):
   loaded = config_file.load(str(file), {}, sections)
   assert type(loaded.objective.scales) is dict
   assert dict(**loaded.objective) == {'scales': {'tokens': 2}}
+
+
+@pytest.mark.parametrize(
+  'key',
+  [
+    'model.name',
+    'model.preset',
+    'objective.name',
+    'optimizer.name',
+    'parallel.kind',
+  ],
+)
+def test_a_choice_that_there_is_not_is_named(key):
+  file = pathlib.Path(__file__).parents[2] / 'configs/gpt.py'
+  with pytest.raises(UserError) as raised:
+    config_file.load(f'{file}:debug', {key: 'nosuch'}, sections.SECTIONS)
+  assert "'nosuch'" in str(raised.value)
+  assert f'config.{key}' in str(raised.value)
