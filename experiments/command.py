@@ -7,7 +7,9 @@ A command is a function, and its signature is its command line:
   if __name__ == '__main__':
     command.run(main)
 
-It is called with what `--workdir=DIR --step=3` says. A config is an argument
+It is called with what `--workdir=DIR --step=3` says. A flag may be repeated
+where a tuple is asked for, whose items may also stand between commas, or a
+Sequence, whose items are texts that may hold commas. A config is an argument
 named `config`; `sections` tell what can be set in it.
 """
 
@@ -87,9 +89,9 @@ def parse(
     if name == 'config' and sections:
       arguments[name] = config_file.load(text, overrides, sections)
       continue
-    if isinstance(text, list):  # The flag was given several times.
-      text = ','.join(text)
     kind = parameters[name].annotation
+    if isinstance(text, list) and typing.get_origin(kind) is tuple:
+      text = ','.join(text)  # The flag was given several times.
     arguments[name] = values.convert(f'--{name}', text, kind)
   return arguments
 
@@ -137,7 +139,7 @@ def _parser(
     form: dict[str, Any] = {}
     if parameter.annotation is bool:
       form = {'nargs': '?', 'const': 'true'}
-    elif typing.get_origin(parameter.annotation) is tuple:
+    elif typing.get_origin(parameter.annotation) in (tuple, Sequence):
       form = {'action': 'append'}
     parser.add_argument(f'--{name}', help=help_text.replace('%', '%%'), **form)
     if has_config and name == 'config':

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 from ml_collections import config_dict
@@ -18,6 +19,7 @@ def fetch(
   rate: float = 0.5,
   dry_run: bool = False,
   allow_change: tuple[str, ...] = (),
+  text: Sequence[str] = (),
 ) -> None:
   """Fetches.
 
@@ -67,6 +69,10 @@ def run(monkeypatch, main, *argv, sections=None):
     (
       ['--workdir=x', '--allow_change=a', '--allow_change=b,c'],
       {'workdir': 'x', 'allow_change': ('a', 'b', 'c')},
+    ),
+    (
+      ['--workdir=x', '--text=a, b', '--text='],
+      {'workdir': 'x', 'text': ['a, b', '']},
     ),
   ],
 )
@@ -169,6 +175,7 @@ def test_help_is_the_docstrings_of_the_command(monkeypatch, capsys, sections):
     '--rate',
     '--dry_run',
     '--allow_change',
+    '--text',
   }
   assert 'Where it lies, all 100% of it.' in ' '.join(printed.split())
   assert 'Default: 0.5' in printed
