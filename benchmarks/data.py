@@ -1,0 +1,127 @@
+"""Measures how fast text becomes tokens, and tokens become batches.
+
+python -m benchmarks.data
+    Some minutes on 2 cores; the result is the last line of stdout, as JSON.
+"""
+
+import itertools
+import os
+import pathlib
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from experiments import command
+from lm.data import corpora, loader, sources, token_store, tokenizers
+from lm.data.token_store import TokenStore
+from lm.data.tokenizers import Tokenizer
+from lm.types import Batch
+
+SHAPES = ((12, 64), (8, 256))  # Batch and length of the small models.
+CORES = os.cpu_count() or 1
+DEMO = 25_000  # Tokens a second that the demo's model takes on 2 cores.
+
+
+def main(quick: bool = False) -> None:
+  """Measures both.
+
+  Args:
+    quick: Takes little text and few batches, to see that everything runs.
+  """
+  megabytes, turns, num_batches = (1, 1, 50) if quick else (50, 3, 3000)
+  texts = list(corpora.build('stdlib').documents('train'))
+  texts = texts[:500] if quick else texts
+  tokenizer = tokenizers.train('bpe', texts, 2048)
+  text = _repeat(texts, megabytes * 10**6)
+  with tempfile.TemporaryDirectory() as directory:
+    root = pathlib.Path(directory)
+    building = _building(text, tokenizer, root, turns)
+    store = token_store.open(root / '0')
+    loading = [
+      _loading(store, packing, *shape, num_batches)
+      for packing in sources.PACKINGS
+      for shape in SHAPES
+    ]
+  command.report(
+    {
+      'machine': platform.machine(),
+      'cores': CORES,
+      'megabytes': megabytes,
+      'turns': turns,
+      'building': building,
+      'loading': loading,
+    }
+  )
+
+
+def _repeat(texts: list[str], size: int) -> list[str]:
+  """Returns the texts over and over, to about `size` bytes."""
+  times = size / sum(len(text.encode()) for text in texts)
+  return list(itertools.islice(itertools.cycle(texts), int(times * len(texts))))
+
+
+def _building(
+  texts: list[str], tokenizer: Tokenizer, root: pathlib.Path, turns: int
+) -> dict[str, float]:
+  """Returns megabytes a second, ours and by hand: medians, taken in turns."""
+
+  def by_hand(encode: Callable[..., Any]) -> None:
+    for start in range(0, len(texts), 4096):
+      encode(texts[start : start + 4096], add_special_tokens=False)
+
+  def ours() -> None:
+    directory = root / str(len(list(root.iterdir())))
+    token_store.build(texts, tokenizer, directory, True, CORES)
+
+  ways = {
+    'ours': ours,
+    'encode_batch': lambda: by_hand(tokenizer.pipeline.encode_batch),
+    'encode_batch_fast': lambda: by_hand(tokenizer.pipeline.encode_batch_fast),
+  }
+  seconds = {name: [] for name in ways}
+  for turn in range(turns):
+    for name, way in ways.items():
+      began = time.perf_counter()
+      way()
+      seconds[name].append(time.perf_counter() - began)
+      logging.info('Turn %d: %s %.1f s.', turn, name, seconds[name][-1])
+  size = sum(len(text.encode()) for text in texts) / 1e6
+  speed = {
+    name: round(size / statistics.median(times), 3)
+    for name, times in seconds.items()
+  }
+  return speed | {'ratio': round(speed['ours'] / speed['encode_batch'], 3)}
+
+
+def _loading(
+  store: TokenStore, packing: str, batch: int, length: int, num_batches: int
+) -> dict[str, Any]:
+  """Returns how many tokens a second come out of the loader."""
+  source = sources.PACKINGS[packing](store, length + 1, seed=0)
+
+  def batch_at(number: int) -> Batch:
+    examples = source.examples_at(number * batch + np.arange(batch))
+    return Batch(examples, {}, {})
+
+  batches = loader.batches(batch_at, 0, num_batches)
+  next(batches)
+  began = time.perf_counter()
+  made = sum(1 for _ in batches)
+  speed = made * batch * length / (time.perf_counter() - began)
+  return {
+    'packing': packing,
+    'batch': batch,
+    'length': length,
+    'tokens_per_second': round(speed),
+    'times_the_demo': round(speed / DEMO, 1),
+  }
+
+
+if __name__ == '__main__':
+  command.run(main)
