@@ -19,7 +19,9 @@ BELOW = {
 }
 BELOW['training'] = {*BELOW}
 BELOW['analysis'] = BELOW['generation'] = BELOW['interop'] = {*BELOW}
+BELOW['pretrained'] = {*BELOW}  # A model with all that belongs to it.
 BELOW['tasks'] = {*BELOW}
+BELOW['pretrained'] = {*BELOW}
 BELOW['__init__'] = {*BELOW}  # `lm.load` and the like.
 
 # Which packages the files of a pattern must not import.
@@ -68,7 +70,7 @@ def complaints(path: str, source: str) -> list[str]:
         found.append(f'{path} must not import {name}.')
     if path.startswith('lm/') and first == 'lm':
       own = path.split('/')[1].removesuffix('.py')
-      if rest[0] not in BELOW[own] | {own}:
+      if rest[0] not in BELOW.get(own, set()) | {own}:
         found.append(
           f'{path} must not import {name}: it is not below lm/{own}.'
         )
