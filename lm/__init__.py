@@ -1,0 +1,12 @@
+"""GPT, BERT, RoBERTa and T5 in JAX, compared on equal terms."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+  """Finds `lm.load` once it is asked for: importing `lm` imports no JAX."""
+  if name not in ('load', 'Pretrained'):
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  from lm import pretrained
+
+  return getattr(pretrained, name)

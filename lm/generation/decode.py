@@ -14,7 +14,7 @@ settings, and on no other row.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ def generate(
   model: nn.Module,
   params: PyTree,
   prompts: Sequence[Tokens],
-  **options: object,
+  **options: Any,
 ) -> list[Piece]:
   """Returns how each prompt goes on; the arguments are those of `stream`."""
   rows = zip(*stream(model, params, prompts, **options))

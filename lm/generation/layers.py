@@ -19,7 +19,7 @@ from lm.types import PyTree, path_of
 def apart(model: nn.Module, params: PyTree) -> tuple[nn.Module, PyTree]:
   """Returns both as decoding wants them here; `join` undoes it for `params`."""
   if jax.default_backend() != 'cpu':
-    return model, params
+    return model, jax.device_put(params)
   config = dataclasses.replace(model.config, unroll=None)  # Wholly.
   return model.clone(config=config), _split(params)
 

@@ -18,17 +18,17 @@ class Sampling:
   """How adventurous a text is; made by `settings`.
 
   Attributes:
-    temperature: Divides the logits; 0: the best token always.
+    temperature: Divides the logits; None: the best token always.
     top_p: Keeps the fewest tokens that have this probability; None: all.
     top_k: Keeps this many tokens; None: all.
   """
 
-  temperature: float | Float[Array, ''] = 1.0
+  temperature: float | Float[Array, ''] | None = 1.0
   top_p: float | Float[Array, ''] | None = None
   top_k: int | None = struct.field(pytree_node=False, default=None)
 
 
-GREEDY = Sampling(temperature=0.0)
+GREEDY = Sampling(temperature=None)
 
 
 def settings(
@@ -36,7 +36,13 @@ def settings(
   top_k: int | None = None,
   top_p: float | None = None,
 ) -> Sampling:
-  """Returns these settings, once they are known to make sense."""
+  """Returns these settings, once they are known to make sense.
+
+  Args:
+    temperature: Of `Sampling`; 0, its limit, is greedy.
+    top_k: Of `Sampling`.
+    top_p: Of `Sampling`.
+  """
   if not 0 <= temperature < float('inf'):
     raise UserError(
       f'temperature is {temperature}, but it divides the scores. Set it to 0'
@@ -52,7 +58,8 @@ def settings(
       f'top_p is {top_p}, but it is a probability. Set it above 0 and at most'
       ' to 1, or leave it away for all tokens.'
     )
-  return Sampling(float(temperature), top_p, top_k)
+  # Greedy decoding is another program: it neither draws nor sorts.
+  return Sampling(temperature, top_p, top_k) if temperature else GREEDY
 
 
 def greedy(logits: Float[Array, 'B V']) -> Int[Array, 'B']:
@@ -98,23 +105,14 @@ def row_keys(
 
 
 def choose(
-  logits: Float[Array, 'B V'],
-  keys: Key[Array, 'B'],
-  temperature: float | Float[Array, ''] = 1.0,
-  top_k: int | None = None,
-  top_p: float | Float[Array, ''] | None = None,
+  logits: Float[Array, 'B V'], keys: Key[Array, 'B'], settings: Sampling
 ) -> Int[Array, 'B']:
-  """Draws a token for each row from what the settings of `Sampling` leave."""
-
-  def draw(logits):
-    logits = logits / temperature
-    if top_k is not None:
-      logits = keep_top_k(logits, top_k)
-    if top_p is not None:
-      logits = keep_top_p(logits, top_p)
-    drawn = jax.vmap(jax.random.categorical)(keys, logits)
-    return drawn.astype(jnp.int32)
-
-  # A branch of the compiled program: no temperature is compiled anew, and
-  # greedy decoding sorts nothing.
-  return jax.lax.cond(jnp.equal(temperature, 0), greedy, draw, logits)
+  """Returns a token for each row: the best, or drawn from what is kept."""
+  if settings.temperature is None:
+    return greedy(logits)
+  logits = logits / settings.temperature
+  if settings.top_k is not None:
+    logits = keep_top_k(logits, settings.top_k)
+  if settings.top_p is not None:
+    logits = keep_top_p(logits, settings.top_p)
+  return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)

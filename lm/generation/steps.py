@@ -170,13 +170,9 @@ def _choose(
   request: Request,
 ) -> tuple[State, Int[Array, 'B']]:
   """Returns the state with a token more where at work, and those tokens."""
-  rule = request.sampling
-  keys = sampling.row_keys(
-    request.key, jnp.arange(at_work.shape[0]), state.made
-  )
-  token = sampling.choose(
-    logits, keys, rule.temperature, rule.top_k, rule.top_p
-  )
+  rows = jnp.arange(at_work.shape[0])
+  keys = sampling.row_keys(request.key, rows, state.made)
+  token = sampling.choose(logits, keys, request.sampling)
   stops = jnp.any(token[:, None] == request.stop_tokens[None], axis=-1)
   state = state.replace(
     token=jnp.where(at_work, token, state.token),
