@@ -41,7 +41,10 @@ def assemble(config: Mapping[str, Any]) -> Parts:
   dataset = datasets.build(**config['data'])
   model = models.build(**_with_vocabulary(config['model'], dataset))
   objective = objectives.build(**config['objective'])
-  return Parts(run, dataset, model, objective, tx, schedule, mesh)
+  parts = Parts(run, dataset, model, objective, tx, schedule, mesh)
+  for split in ('train', 'validation'):
+    feed(parts, split, batch_size=1)  # Refuses a text that is too short.
+  return parts
 
 
 def _with_vocabulary(

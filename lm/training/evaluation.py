@@ -1,7 +1,8 @@
 """How well a model does on a whole set of examples."""
 
 import collections
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from lm.training.step import Metrics
 from lm.types import Batch, PyTree
 
 
-def means(sums: Metrics) -> dict[str, float]:
+def means(sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
   """Returns each sum over its weight, divided in float64 on the host."""
   host = jax.device_get(sums)
   return {

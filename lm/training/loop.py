@@ -32,7 +32,7 @@ from lm.training.step import (
 from lm.types import Batch, PyTree, UserError, path_of
 
 
-def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
+def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   """Trains as `config` says, going on where `workdir` stands.
 
   Args:
@@ -40,7 +40,7 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, float]:
     workdir: Everything that the run leaves behind.
 
   Returns:
-    The last evaluation.
+    The last evaluation, as `metrics.jsonl` has it.
   """
   parts = assemble(config)
   run, show = parts.run, Log(**config['log'])
@@ -220,7 +220,7 @@ def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
   )
 
 
-def last_scores(workdir: pathlib.Path) -> dict[str, float]:
+def last_scores(workdir: pathlib.Path) -> dict[str, Any]:
   """Returns the last evaluation that a run wrote down."""
   lines = read_log(workdir / 'metrics.jsonl')
   scores = [line for line in lines if line['split'] == 'eval']
