@@ -53,7 +53,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   if variant in ('nano', 'baby'):
     config.update(num_steps=2000, batch_size=12)
     config.data.update(source='text', split='tail', tokenizer='characters')
-    config.data.update(end_of_text=False, length=64)
+    config.data.update(vocab_size=None, end_of_text=False, length=64)
     config.optimizer.update(learning_rate=1e-3, end_learning_rate=1e-4)
     config.optimizer.update(warmup_steps=100, b2=0.99)
   if variant == 'baby':

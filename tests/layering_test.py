@@ -17,8 +17,9 @@ BELOW = {
   'models': {'types', 'parallel'},  # Where activations are placed.
   'objectives': {'types', 'data'},  # What is random on the host.
 }
-BELOW['training'] = {*BELOW}
-BELOW['analysis'] = BELOW['generation'] = BELOW['interop'] = {*BELOW}
+BELOW['analysis'] = BELOW['generation'] = {*BELOW}
+BELOW['training'] = {*BELOW}  # A run draws its curve and writes samples.
+BELOW['interop'] = {*BELOW}
 BELOW['pretrained'] = {*BELOW}  # A model with all that belongs to it.
 BELOW['tasks'] = {*BELOW}
 BELOW['pretrained'] = {*BELOW}
