@@ -34,7 +34,7 @@ def main(quick: bool = False) -> None:
   Args:
     quick: Takes little text and few batches, to see that everything runs.
   """
-  megabytes, turns, num_batches = (1, 1, 50) if quick else (50, 3, 3000)
+  megabytes, turns, num_batches = (0.2, 1, 20) if quick else (50, 3, 3000)
   texts = list(corpora.build('stdlib').documents('train'))
   texts = texts[:500] if quick else texts
   tokenizer = tokenizers.train('bpe', texts, 2048)

@@ -4,6 +4,7 @@ import collections
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures.process import BrokenProcessPool
@@ -63,9 +64,16 @@ _work: Callable[[Any], Any]
 def _begin(work: Callable[[Any], Any]) -> None:
   """Remembers `work`, so that it is sent to each process once."""
   global _work
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   # There are as many processes as cores to use: a thread each is enough.
   os.environ['TOKENIZERS_PARALLELISM'] = 'false'
   _work = work
+
+
+def _end_with_parent() -> None:
+  """Ends this process when its parent was killed and cannot tell it to."""
+  multiprocessing.parent_process().join()
+  os._exit(1)
 
 
 def _go_on(item: Any) -> Any:

@@ -132,9 +132,10 @@ def build(
     ):
       meta = {
         'version': VERSION,
+        'tokenizer': tokenizer.fingerprint(),
         'vocab_size': tokenizer.vocab_size,
         'bytes_by_id': tokenizer.bytes_of_id is not None,
-        'files': _write(_with_bar(parts), path, tokenizer.bytes_of_id),
+        **_write(_with_bar(parts), path, tokenizer.bytes_of_id),
       }
       (path / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')
   except OSError as error:
@@ -168,9 +169,9 @@ def _write(
   parts: Iterable[Tokenized],
   directory: pathlib.Path,
   bytes_of_id: Int[np.ndarray, 'V'] | None,
-) -> dict[str, dict[str, Any]]:
-  """Writes the arrays of a store, and returns what to know of their files."""
-  end = 0
+) -> dict[str, Any]:
+  """Writes the arrays of a store, and returns what there is to know of them."""
+  end, num_documents, num_bytes = 0, 0, 0
   with contextlib.ExitStack() as stack:
     files = {
       name: stack.enter_context(
@@ -187,13 +188,20 @@ def _write(
       ends = end + np.cumsum(part.sizes)
       files['offsets'].append(ends[part.ends_document])
       end += len(part.tokens)
+      num_documents += int(part.ends_document.sum())
+      num_bytes += int(part.byte_counts.sum(dtype=np.int64))
     if bytes_of_id is not None:
       files['byte_counts'].append(bytes_of_id)
   if not end:
     raise UserError(
       'The text of config.data.path has no tokens. Give a text with words.'
     )
-  return {name: file.meta() for name, file in files.items()}
+  return {
+    'num_documents': num_documents,
+    'num_tokens': end,
+    'num_bytes': num_bytes,
+    'files': {name: file.meta() for name, file in files.items()},
+  }
 
 
 def _with_bar(parts: Iterable[Tokenized]) -> Iterator[Tokenized]:

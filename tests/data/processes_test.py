@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -60,3 +62,27 @@ def test_a_killed_process_is_said_and_an_error_is_raised_here():
   with pytest.raises(KeyError, match='item 9'):
     list(processes.map_in_order(fail, range(30), 2))
   assert threading.active_count() < 10
+
+
+ENDLESS = """
+import itertools, time
+from tests.data import processes_test
+from lm.data import processes
+
+for result in processes.map_in_order(
+  processes_test.slow_where_even, itertools.count(), 2
+):
+  print(*result, flush=True)
+"""
+
+
+@pytest.mark.processes
+def test_processes_end_with_one_that_is_killed():
+  command = [sys.executable, '-c', ENDLESS]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    workers = set()
+    while len(workers) < 2:
+      workers.add(parent.stdout.readline().split()[1])
+    parent.kill()
+    # All of them hold the pipe open; it ends when the last of them has ended.
+    parent.communicate(timeout=20)

@@ -140,12 +140,16 @@ def test_verify_finds_a_flipped_bit(tokenizer, tmp_path):
     token_store.verify(token_store.open(tmp_path / 'store'))
 
 
-def test_the_sums_in_meta_are_those_of_the_files(tokenizer, tmp_path):
-  build(tokenizer, tmp_path / 'store')
+def test_meta_tells_what_is_there(tokenizer, tmp_path):
+  store = build(tokenizer, tmp_path / 'store')
   meta = json.loads((tmp_path / 'store' / 'meta.json').read_text())
   found = sums(tmp_path / 'store')
   for name, file in meta['files'].items():
     assert file['sha256'] == found[f'{name}.bin']
+  assert meta['num_documents'] == len(DOCUMENTS)
+  assert meta['num_tokens'] == len(store.tokens)
+  assert meta['num_bytes'] == len(''.join(DOCUMENTS).encode())
+  assert meta['tokenizer'] == tokenizer.fingerprint()
 
 
 @pytest.mark.parametrize('documents', [(), ('', '')])
