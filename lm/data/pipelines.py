@@ -55,8 +55,6 @@ def byte_level(
   )
   pipeline.decoder = decoders.ByteLevel()
   pipeline.post_processor = processors.ByteLevel(trim_offsets=False)
-  if END_OF_TEXT in vocab:
-    pipeline.add_special_tokens([END_OF_TEXT])
   return pipeline
 
 

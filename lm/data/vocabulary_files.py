@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -26,11 +27,16 @@ def _byte_level(vocab: pathlib.Path, merges: pathlib.Path) -> Tokenizer:
   ids, pairs = models.BPE.read_file(str(vocab), str(merges))
   if ids.keys() >= {*pipelines.ROBERTA_SPECIALS}:
     return pipelines.roberta(ids, pairs)
-  return pipelines.byte_level(ids, pairs)
+  pipeline = pipelines.byte_level(ids, pairs)
+  if pipelines.END_OF_TEXT in ids:
+    pipeline.add_special_tokens([pipelines.END_OF_TEXT])
+  return pipeline
 
 
 def _wordpiece(path: pathlib.Path) -> Tokenizer:
-  vocab = models.WordPiece.read_file(str(path))
+  # The library's reader would strip the separators that are pieces themselves.
+  lines = path.read_text('utf-8').removesuffix('\n').split('\n')
+  vocab = {piece: i for i, piece in enumerate(lines)}
   told = settings(path.parent)
   # Where nothing says: an uncased vocabulary has no word with a capital.
   capitals = any(piece[:1] != piece[:1].lower() for piece in vocab)
@@ -100,10 +106,10 @@ def sentencepiece(
   pieces, unk_id, charsmap = [], None, b''
   for number, value in _fields(model):
     if number == 1:
-      piece = {1: b'', 2: 0.0, 3: 1} | dict(_fields(value))
+      piece = {2: bytes(4), 3: 1} | dict(_fields(value))
       if piece[3] == 2:
         unk_id = len(pieces)
-      pieces.append((piece[1].decode(), piece[2]))
+      pieces.append((piece[1].decode(), *struct.unpack('<f', piece[2])))
     elif number == 2 and dict(_fields(value)).get(3, 1) != 1:
       raise UserError(
         'The SentencePiece model is not a Unigram, which alone is read here.'
@@ -116,34 +122,33 @@ def sentencepiece(
   return pieces, unk_id, charsmap
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+# A field's number and type, then its value or size: 7 bits a byte, the least
+# first, all bytes but the last with their top bit set.
+_HEAD = re.compile(rb'([\x80-\xff]*[\x00-\x7f])([\x80-\xff]*[\x00-\x7f])?')
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
   """Yields the number and the value of each field of a protocol buffer."""
   position = 0
-
-  def take(size: int) -> bytes:
-    nonlocal position
-    position += size
+  while position < len(message):
+    head = _HEAD.match(message, position)
+    if head is None:
+      raise ValueError('it is cut short')
+    key, value = (
+      sum((byte & 0x7F) << 7 * i for i, byte in enumerate(raw or b''))
+      for raw in head.groups()
+    )
+    number, wire_type = divmod(key, 8)
+    if wire_type == 0:
+      yield number, value
+      position = head.end()
+      continue
+    start, size = {
+      1: (head.end(1), 8),
+      2: (head.end(), value),
+      5: (head.end(1), 4),
+    }.get(wire_type, (0, len(message) + 1))
+    position = start + size
     if position > len(message):
       raise ValueError('it is cut short')
-    return message[position - size : position]
-
-  def variable_length() -> int:
-    value, shift, byte = 0, 0, 0x80
-    while byte & 0x80:
-      byte = take(1)[0]
-      value |= (byte & 0x7F) << shift
-      shift += 7
-    return value
-
-  while position < len(message):
-    number, wire_type = divmod(variable_length(), 8)
-    if wire_type == 0:
-      yield number, variable_length()
-    elif wire_type == 1:
-      yield number, struct.unpack('<d', take(8))[0]
-    elif wire_type == 2:
-      yield number, take(variable_length())
-    elif wire_type == 5:
-      yield number, struct.unpack('<f', take(4))[0]
-    else:
-      raise ValueError(f'it has a field of the unknown type {wire_type}')
+    yield number, message[start:position]

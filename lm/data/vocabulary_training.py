@@ -71,6 +71,7 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
   run to run in the scores and the order of pieces.
   """
   lines = [line for document in documents for line in document.split('\n')]
+  _check_text(any(lines))
   marks = ['\n', *pipelines.sentinels(pipelines.NUM_SENTINELS)]
   model = io.BytesIO()
   try:
@@ -78,7 +79,7 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
       sentence_iterator=iter(lines),
       model_writer=model,
       model_type='unigram',
-      vocab_size=vocab_size - len(marks),
+      vocab_size=max(1, vocab_size - len(marks)),
       pad_id=0,
       eos_id=1,
       unk_id=2,
@@ -108,10 +109,7 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
 def characters(documents: Iterable[str], end_of_text: bool) -> Tokenizer:
   """Returns the tokenizer of the characters that the text has."""
   alphabet = set().union(*_texts(documents, end_of_text))
-  if not alphabet:
-    raise UserError(
-      'The text to take characters from is empty. Set config.data.path to text.'
-    )
+  _check_text(bool(alphabet))
   return _ended(pipelines.characters(alphabet), end_of_text)
 
 
@@ -131,6 +129,14 @@ def _ended(pipeline: Tokenizer, end_of_text: bool) -> Tokenizer:
   if end_of_text:
     pipeline.add_special_tokens([END_OF_TEXT])
   return pipeline
+
+
+def _check_text(there_is_any: bool) -> None:
+  if not there_is_any:
+    raise UserError(
+      'The text to learn a vocabulary from is empty. Give some by'
+      ' config.data.source and config.data.path.'
+    )
 
 
 def _check_size(size: int, vocab_size: int) -> None:
