@@ -22,7 +22,6 @@ BELOW['training'] = {*BELOW}  # A run draws its curve and writes samples.
 BELOW['interop'] = {*BELOW}
 BELOW['pretrained'] = {*BELOW}  # A model with all that belongs to it.
 BELOW['tasks'] = {*BELOW}
-BELOW['pretrained'] = {*BELOW}
 BELOW['__init__'] = {*BELOW}  # `lm.load` and the like.
 
 # Which packages the files of a pattern must not import.

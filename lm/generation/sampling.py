@@ -1,8 +1,8 @@
 """How the next token is chosen from its scores: pure functions of logits.
 
-Each narrows the choice by setting what falls out of it to minus infinity, so
-that they compose. `choose` applies them in the order in which Hugging Face's
-`generate` does: temperature, then top-k, then top-p.
+What narrows the choice sets what falls out of it to minus infinity, so that
+such functions compose: in `narrow`, as in Hugging Face's `generate`, first
+temperature, then top-k, then top-p.
 """
 
 import jax
@@ -104,15 +104,23 @@ def row_keys(
   return jax.vmap(jax.random.fold_in)(fold(key, rows), positions)
 
 
+def narrow(
+  logits: Float[Array, 'B V'], settings: Sampling
+) -> Float[Array, 'B V']:
+  """Returns the scores of what is drawn from, minus infinity for the rest."""
+  logits = logits / settings.temperature
+  if settings.top_k is not None:
+    logits = keep_top_k(logits, settings.top_k)
+  if settings.top_p is not None:
+    logits = keep_top_p(logits, settings.top_p)
+  return logits
+
+
 def choose(
   logits: Float[Array, 'B V'], keys: Key[Array, 'B'], settings: Sampling
 ) -> Int[Array, 'B']:
   """Returns a token for each row: the best, or drawn from what is kept."""
   if settings.temperature is None:
     return greedy(logits)
-  logits = logits / settings.temperature
-  if settings.top_k is not None:
-    logits = keep_top_k(logits, settings.top_k)
-  if settings.top_p is not None:
-    logits = keep_top_p(logits, settings.top_p)
-  return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
+  drawn = jax.vmap(jax.random.categorical)(keys, narrow(logits, settings))
+  return drawn.astype(jnp.int32)

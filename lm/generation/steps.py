@@ -62,7 +62,7 @@ def start(model: nn.Module, params: PyTree, rows: int, capacity: int) -> State:
   tokens, valid = jnp.zeros((rows, 1), jnp.int32), jnp.ones((rows, 1), bool)
 
   def remembered(params):
-    return layers.join(_answer(model, params, {}, tokens, valid)[1])
+    return layers.join(answer(model, params, {}, tokens, valid)[1])
 
   cache = kv_cache.empty(jax.eval_shape(remembered, params), capacity)
   zeros = lambda dtype: jnp.zeros(rows, dtype)
@@ -97,7 +97,7 @@ def read(
   at_work = lengths > 0
   cache = kv_cache.forget(state.cache, at_work)
   valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
-  logits, cache = _answer(model, params, cache, tokens, valid)
+  logits, cache = answer(model, params, cache, tokens, valid)
   used = jnp.where(at_work, lengths, state.used)
   state = state.replace(cache=cache, used=used)
   state, made = _choose(state, logits, at_work, request)
@@ -127,7 +127,7 @@ def make(
   def turn(carry):
     state, made, turn = carry
     working = at_work(state)
-    logits, cache = _answer(
+    logits, cache = answer(
       model, params, state.cache, state.token[:, None], working[:, None]
     )
     state = state.replace(cache=cache, used=state.used + working)
@@ -144,7 +144,7 @@ def ended(state: State, request: Request) -> Bool[Array, 'B']:
   return state.stopped | (state.made >= request.max_new_tokens)
 
 
-def _answer(
+def answer(
   model: nn.Module,
   params: PyTree,
   cache: PyTree,
