@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from experiments import command
 from lm.data import corpora, loader, sources, token_store, tokenizers
@@ -85,12 +84,11 @@ def _building(
     'encode_batch_fast': lambda: by_hand(tokenizer.pipeline.encode_batch_fast),
   }
   seconds = {name: [] for name in ways}
-  for turn in range(turns):
+  for _ in range(turns):
     for name, way in ways.items():
       began = time.perf_counter()
       way()
       seconds[name].append(time.perf_counter() - began)
-      logging.info('Turn %d: %s %.1f s.', turn, name, seconds[name][-1])
   size = sum(len(text.encode()) for text in texts) / 1e6
   speed = {
     name: round(size / statistics.median(times), 3)

@@ -124,7 +124,7 @@ def tokenize(
   starts = [tokenizer.word_starts(encoding) for encoding in encodings]
   marks = _concatenate(starts, np.uint8) * np.uint8(WORD_START)
   text = ''.join(piece.text + _GAP for piece in pieces)
-  stops = _bytes_before(text)[np.array(sentences.ends(text), np.int64)]
+  stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))
   marks[np.searchsorted(ends, stops, side='right')] |= SENTENCE_END
 
   arrays = (tokens.astype(token_type(tokenizer)), byte_counts, marks)
@@ -148,15 +148,16 @@ def _concatenate(
   return np.concatenate([np.array(part, dtype) for part in ([], *parts)])
 
 
-def _bytes_before(text: str) -> Int[np.ndarray, 'C']:
-  """Returns the size of the UTF-8 of 0, 1, 2, ... first characters."""
+def _bytes_before(
+  text: str, places: Int[np.ndarray, 'P']
+) -> Int[np.ndarray, 'P']:
+  """Returns where characters begin in the UTF-8 of a text."""
   if text.isascii():
-    return np.arange(len(text) + 1)
+    return places
   codes = np.frombuffer(text.encode('utf-32-le'), np.uint32)
-  sizes = np.ones(len(codes), np.int64)
-  for bound in (1 << 7, 1 << 11, 1 << 16):
-    sizes += codes >= bound
-  return np.concatenate([[0], np.cumsum(sizes)])
+  wide = np.flatnonzero(codes >= 1 << 7)
+  extra = np.searchsorted([1 << 7, 1 << 11, 1 << 16], codes[wide], 'right')
+  return places + np.append(0, np.cumsum(extra))[np.searchsorted(wide, places)]
 
 
 def _byte_counts(
