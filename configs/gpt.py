@@ -47,6 +47,9 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.checkpoint = config_dict.create(every=1000)
   config.log = config_dict.create(every=10)
 
+  if variant.startswith(('gpt2', 'gpt3')):  # As nanoGPT: it is one epoch.
+    config.model.update(embedding_dropout=0.0, attention_dropout=0.0)
+    config.model.update(residual_dropout=0.0)
   if variant in small or variant == 'article':
     config.model.dtype = 'float32'
     config.eval.every = config.checkpoint.every = 250
@@ -65,6 +68,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.model.max_len = 128
     config.optimizer.update(learning_rate=2e-3, end_learning_rate=2e-4)
     config.optimizer.update(warmup_steps=100, b2=0.99)
+    config.log.update(sample_every=250, sample_prompt='')
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.data.update(source='dialogues', tokenizer='bytes')

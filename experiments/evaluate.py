@@ -7,7 +7,7 @@ python -m experiments.evaluate --workdir=runs/demo --step=500 --data=my.txt
 import pathlib
 
 from experiments import command
-from lm.training import loop, run_config
+from lm.training import evaluation, run_config
 from lm.types import UserError
 
 
@@ -28,8 +28,13 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
   config = run_config.read(directory / 'config.json')
   config['data']['tokenizer'] = str(directory / 'tokenizer')
   if data:
-    config['data'] |= {'source': 'text', 'path': data, 'split': 'whole'}
-  command.report(loop.score(config, directory, step))
+    config['data'] |= {
+      'source': 'text',
+      'path': data,
+      'split': 'document',
+      'validation': 1.0,
+    }
+  command.report(evaluation.score(config, directory, step))
 
 
 if __name__ == '__main__':

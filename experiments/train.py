@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import command
-from lm.training import loop, workdir as workdirs
+from lm.training import loop, plan, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 
@@ -35,7 +35,7 @@ def main(
   directory = pathlib.Path(workdir).absolute()
   workdirs.check(directory, resolved, allow_change)
   if dry_run:
-    command.report(loop.plan(resolved) | {'config': resolved})
+    command.report(plan.plan(resolved) | {'config': resolved})
     return None
   results = loop.train(resolved, directory)
   logging.info('Done: %s', directory)

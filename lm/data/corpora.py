@@ -134,7 +134,7 @@ def _check(source: str, path: str, split: str, validation: float) -> None:
       f'config.data.split is {split!r}, but it is to be one of {SPLITS}, and'
       " 'tail' is for config.data.source 'text' alone. Set it to 'document'."
     )
-  if not 0 < validation < 1:
+  if not 0 < validation <= 1:
     raise UserError(
       f'config.data.validation is {validation}, but it is the share of the'
       ' text that is kept for validation. Set it between 0 and 1, such as 0.1.'

@@ -26,18 +26,26 @@ class Dataset:
   """Text for training and for validation, and how examples are made of it.
 
   Attributes:
-    tokenizer: What cut both into tokens; if learned, from `train` alone.
-    train: The tokens to learn from.
-    validation: Those to be tested on.
+    tokenizer: What cuts both into tokens; if learned, from `train` alone.
+    tokenize: Makes the tokens of a split, or finds them.
     length: The tokens of an example.
     packing: How they are put together, a name in `sources.PACKINGS`.
   """
 
   tokenizer: Tokenizer
-  train: TokenStore
-  validation: TokenStore
+  tokenize: Callable[[str], TokenStore]
   length: int
   packing: str
+
+  @functools.cached_property
+  def train(self) -> TokenStore:
+    """The tokens to learn from."""
+    return self.tokenize('train')
+
+  @functools.cached_property
+  def validation(self) -> TokenStore:
+    """The tokens to be tested on."""
+    return self.tokenize('validation')
 
   def source(
     self,
@@ -52,7 +60,7 @@ class Dataset:
       example_length: How many tokens an objective needs for `length` of them.
       seed: Of their order; None for one pass as they stand.
     """
-    store = {'train': self.train, 'validation': self.validation}[split]
+    store = self.train if split == 'train' else self.validation
     make = sources.PACKINGS[self.packing]
     return make(store, example_length(self.length), seed)
 
@@ -71,7 +79,9 @@ def build(
   cache: str = '',
   workers: int = 0,
 ) -> Dataset:
-  """Tokenizes the text that a config asks for, once; later runs find it.
+  """Returns the text that a config asks for, tokenized when it is first used.
+
+  It is tokenized once; later runs find it.
 
   Args:
     source: A name in `corpora.SOURCES`.
@@ -124,8 +134,7 @@ def build(
     settings = (token_store.VERSION, side, learned.fingerprint(), end_of_text)
     return keep('tokens', settings, make, token_store.open)
 
-  stores = tokenize('train'), tokenize('validation')
-  return Dataset(learned, *stores, length, packing)
+  return Dataset(learned, tokenize, length, packing)
 
 
 def _keep(

@@ -1,6 +1,6 @@
 """What a config describes, built and checked before anything compiles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import optax
@@ -28,8 +28,15 @@ class Parts(NamedTuple):
   mesh: Mesh
 
 
-def assemble(config: Mapping[str, Any]) -> Parts:
-  """Builds each section of `config`, and checks that they fit together."""
+def assemble(
+  config: Mapping[str, Any], splits: Collection[str] = ('train', 'validation')
+) -> Parts:
+  """Builds each section of `config`, and checks that they fit together.
+
+  Args:
+    config: With every field of `SECTIONS`.
+    splits: Those whose text is needed.
+  """
   run = Run(**{name: config[name] for name in Run._fields})
   mesh = meshes.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, mesh)
@@ -42,7 +49,7 @@ def assemble(config: Mapping[str, Any]) -> Parts:
   model = models.build(**_with_vocabulary(config['model'], dataset))
   objective = objectives.build(**config['objective'])
   parts = Parts(run, dataset, model, objective, tx, schedule, mesh)
-  for split in ('train', 'validation'):
+  for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
   return parts
 

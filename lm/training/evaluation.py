@@ -1,13 +1,18 @@
 """How well a model does on a whole set of examples."""
 
 import collections
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from lm.training.step import Metrics
+from lm.parallel import mesh as meshes
+from lm.training.assembly import Parts, assemble, feed
+from lm.training.checkpoints import restore_params
+from lm.training.sections import Eval
+from lm.training.step import Metrics, make_eval_step
 from lm.types import Batch, PyTree
 
 
@@ -43,3 +48,38 @@ def evaluate(
     pending = following
   add(pending)
   return means({name: tuple(pair) for name, pair in totals.items()})
+
+
+def make_scorer(
+  parts: Parts, examine: Eval
+) -> Callable[[PyTree], dict[str, float]]:
+  """Returns a function of the parameters: means over the validation set."""
+  eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
+  size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
+  batch_at, count = feed(parts, 'validation', size)
+
+  def score(params: PyTree) -> dict[str, float]:
+    batches = map(batch_at, range(count))
+    on_devices = (meshes.to_devices(batch, parts.mesh) for batch in batches)
+    return evaluate(eval_step, params, on_devices)
+
+  return score
+
+
+def score(
+  config: Mapping[str, Any], workdir: pathlib.Path, step: int | None = None
+) -> dict[str, Any]:
+  """Returns the means over the validation set of what a run has trained.
+
+  Args:
+    config: Of the run; its data may be others.
+    workdir: Of the run.
+    step: Which checkpoint; None: the newest intact one.
+  """
+  parts = assemble(config, splits=['validation'])
+  part = 'ema' if parts.run.ema_decay else 'params'
+  params, meta = restore_params(workdir / 'checkpoints', step, part)
+  with meshes.placing(parts.mesh):
+    params = jax.device_put(params, meshes.state_shardings(params, parts.mesh))
+    scores = make_scorer(parts, Eval(**config['eval']))(params)
+  return {'step': meta['step'], **scores}

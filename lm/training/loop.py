@@ -15,18 +15,18 @@ from absl import logging
 
 from lm.analysis import flops
 from lm.data import loader
+from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
 from lm.training import stopping, workdir as workdirs
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.checkpoints import Checkpoints, restore
-from lm.training.evaluation import evaluate, means
+from lm.training.evaluation import make_scorer, means
 from lm.training.run_log import RunLog, read as read_log
 from lm.training.sections import Eval, Log
 from lm.training.step import (
   Metrics,
   TrainState,
   init_state,
-  make_eval_step,
   make_train_step,
 )
 from lm.types import Batch, PyTree, UserError, path_of
@@ -136,20 +136,18 @@ def begin(
   return state, meta['step'], meta['metadata']['examples']
 
 
-def make_scorer(
-  parts: Parts, examine: Eval
-) -> Callable[[PyTree], dict[str, float]]:
-  """Returns a function of the parameters: means over the validation set."""
-  eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
-  size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
-  batch_at, count = feed(parts, 'validation', size)
-
-  def score(params: PyTree) -> dict[str, float]:
-    batches = map(batch_at, range(count))
-    on_devices = (meshes.to_devices(batch, parts.mesh) for batch in batches)
-    return evaluate(eval_step, params, on_devices)
-
-  return score
+def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
+  """Returns how the parameters go on from the prompt of the log."""
+  *_, replies = text.stream(
+    parts.model,
+    params,
+    parts.dataset.tokenizer,
+    [show.sample_prompt],
+    max_new_tokens=show.sample_tokens,
+    sampling=sampling.settings(temperature=0.8),
+    seed=parts.run.seed,
+  )
+  return replies[0].text
 
 
 def open_log(

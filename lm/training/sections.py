@@ -53,14 +53,14 @@ class Log(NamedTuple):
     every: Steps between two lines of metrics.
     tensorboard: Whether TensorBoard's files are written.
     sample_every: Steps between two samples of text; 0: none.
-    sample_prompt: What they go on from.
+    sample_prompt: What they go on from; '': the beginning of a text.
     sample_tokens: How long they are.
   """
 
   every: int = 10
   tensorboard: bool = True
   sample_every: int = 0
-  sample_prompt: str = '\n'
+  sample_prompt: str = ''
   sample_tokens: int = 100
 
 
