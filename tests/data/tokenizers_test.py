@@ -45,7 +45,7 @@ def test_text_of_known_characters_survives_a_round_trip(text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@given(st.text())
+@given(st.text().filter(lambda text: '[' not in text and '<' not in text))
 @example('  ﬁ ½ \u3000 … 你e\u0301')
 @settings(deadline=None)
 def test_the_bytes_of_the_tokens_are_those_of_the_text(text):
