@@ -20,7 +20,7 @@ from lm.data import (
 )
 from lm.types import UserError
 
-KINDS = ('bpe', 'wordpiece', 'unigram', 'characters', 'bytes')
+KINDS = vocabulary_training.KINDS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -239,26 +239,7 @@ def train(
     end_of_text: Whether `<|endoftext|>` is the last token. WordPiece and
       Unigram have other ends.
   """
-  if kind not in KINDS:
-    raise UserError(
-      f'config.data.tokenizer is {kind!r}, which is no kind of tokenizer. Set'
-      f' it to one of {", ".join(KINDS)}.'
-    )
-  if kind == 'characters':
-    pipeline = vocabulary_training.characters(documents, end_of_text)
-  elif kind == 'bytes':
-    pipeline = vocabulary_training.single_bytes(end_of_text)
-  elif vocab_size is None:
-    raise UserError(
-      f'config.data.vocab_size is None, but a {kind} tokenizer can be of any'
-      ' size. Set it to the number of tokens.'
-    )
-  elif kind == 'bpe':
-    pipeline = vocabulary_training.bpe(documents, vocab_size, end_of_text)
-  elif kind == 'wordpiece':
-    pipeline = vocabulary_training.wordpiece(documents, vocab_size)
-  else:
-    pipeline = vocabulary_training.unigram(documents, vocab_size)
+  pipeline = vocabulary_training.learn(kind, documents, vocab_size, end_of_text)
   tokenizer = Tokenizer(pipeline, **pipelines.role_ids(pipeline, {}))
   return _checked(tokenizer, vocab_size)
 

@@ -16,7 +16,13 @@ from lm.types import UserError
 def settings(directory: pathlib.Path) -> dict[str, Any]:
   """Returns what `tokenizer_config.json` says beside a vocabulary, if there."""
   path = directory / 'tokenizer_config.json'
-  return json.loads(path.read_text('utf-8')) if path.is_file() else {}
+  try:
+    return json.loads(path.read_text('utf-8')) if path.is_file() else {}
+  except ValueError as error:
+    raise UserError(
+      f'{path} cannot be read: {error}. Fetch the tokenizer again, or name'
+      ' another in config.data.tokenizer.'
+    ) from error
 
 
 def _tokenizer_json(path: pathlib.Path) -> Tokenizer:

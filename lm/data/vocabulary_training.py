@@ -11,6 +11,36 @@ from lm.data import pipelines, vocabulary_files
 from lm.data.pipelines import END_OF_TEXT
 from lm.types import UserError
 
+KINDS = ('bpe', 'wordpiece', 'unigram', 'characters', 'bytes')
+
+
+def learn(
+  kind: str,
+  documents: Iterable[str],
+  vocab_size: int | None,
+  end_of_text: bool,
+) -> Tokenizer:
+  """Returns the pipeline of a kind, with a vocabulary of the text."""
+  if kind not in KINDS:
+    raise UserError(
+      f'config.data.tokenizer is {kind!r}, which is no kind of tokenizer. Set'
+      f' it to one of {", ".join(KINDS)}.'
+    )
+  if kind == 'characters':
+    return characters(documents, end_of_text)
+  if kind == 'bytes':
+    return single_bytes(end_of_text)
+  if vocab_size is None:
+    raise UserError(
+      f'config.data.vocab_size is None, but a {kind} tokenizer can be of any'
+      ' size. Set it to the number of tokens.'
+    )
+  if kind == 'bpe':
+    return bpe(documents, vocab_size, end_of_text)
+  return {'wordpiece': wordpiece, 'unigram': unigram}[kind](
+    documents, vocab_size
+  )
+
 
 def bpe(
   documents: Iterable[str], vocab_size: int, end_of_text: bool

@@ -181,6 +181,13 @@ def test_files_are_found_by_either_name_and_in_any_of_their_formats(
   assert len({tokenizers.load(path).fingerprint() for path in paths}) == 1
 
 
+WORDS = json.dumps(
+  dict.fromkeys(
+    ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder', 'padding']
+  )
+  | dict(version='1.0', truncation=None, added_tokens=[])
+  | dict(model=dict(type='WordLevel', vocab={'a': 0}, unk_token='a'))
+)
 BERT = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', 'cat', '##s']
 
 
@@ -223,6 +230,16 @@ def test_case_is_dropped_where_it_is_told_or_no_word_has_capitals(
     ({'spiece.model': '\x0a\x20ab'}, '', 'spiece.model cannot .* cut short'),
     ({'spiece.model': ''}, '', 'cannot .* no piece for unknown characters'),
     ({'spiece.model': '\x12\x02\x18\x02'}, '', 'not a Unigram'),
+    (
+      {'tokenizer.json': WORDS},
+      '',
+      'of the kind wordlevel, which is none of bpe, ',
+    ),
+    (
+      {'vocab.txt': '\n'.join(BERT), 'tokenizer_config.json': '{'},
+      '',
+      'tokenizer_config.json cannot be read',
+    ),
     ({'vocab.json': '[1]', 'merges.txt': ''}, '', 'vocab.json and .* cannot'),
   ],
 )
