@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import linen as nn
@@ -85,7 +86,7 @@ def stream(
   request = steps.Request(
     sampling=sampling,
     max_new_tokens=max_new_tokens,
-    stop_tokens=np.array(stop_tokens, np.int32),
+    stop_tokens=jnp.array(stop_tokens, jnp.int32),
     key=jax.random.key(seed),
     capacity=size_for(longest + max_new_tokens, window),
   )
