@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 import rich.console
-import tensorboardX
 from absl import logging
 from rich import progress
 
@@ -72,6 +71,8 @@ class RunLog:
     self._samples = append_after(workdir / 'samples.jsonl', start)
     self._board = None
     if tensorboard:
+      import tensorboardX  # It imports torch, if that is installed: seconds.
+
       self._board = tensorboardX.SummaryWriter(
         str(workdir / 'tensorboard'), purge_step=start + 1, flush_secs=10
       )
