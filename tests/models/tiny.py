@@ -26,13 +26,13 @@ SIZES = {
 }
 
 # Nearly all of a test's time is XLA's, on code that runs for microseconds.
-quick_jit = functools.partial(
-  jax.jit,
-  compiler_options={
-    'xla_backend_optimization_level': 0,
-    'xla_llvm_disable_expensive_passes': True,
-  },
-)
+OPTIONS = {
+  'xla_backend_optimization_level': 0,
+  'xla_llvm_disable_expensive_passes': True,
+}
+if jax.__version_info__ < (0, 11):  # Later ones have no such option.
+  OPTIONS['xla_cpu_use_fusion_emitters'] = False
+quick_jit = functools.partial(jax.jit, compiler_options=OPTIONS)
 
 
 @functools.cache
