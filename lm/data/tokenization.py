@@ -25,11 +25,16 @@ _GAP = '\n\n'  # Between pieces while sentences are found: it ends one.
 _LINE = re.compile(r'\n(?=\s*\S)')
 
 
-class Piece(NamedTuple):
-  """A document, or a part of a large one."""
+class Chunk(NamedTuple):
+  """Pieces of text that are tokenized together.
 
-  text: str
-  ends_document: bool
+  Attributes:
+    texts: Documents, and parts of large ones.
+    ends_document: Whether each is a whole document, or the last part of one.
+  """
+
+  texts: list[str]
+  ends_document: list[bool]
 
 
 class Tokenized(NamedTuple):
@@ -52,38 +57,38 @@ class Tokenized(NamedTuple):
   ends_document: Bool[np.ndarray, 'P']
 
 
-def chunks(
-  documents: Iterable[str], tokenizer: Tokenizer
-) -> Iterator[list[Piece]]:
-  """Yields the documents in lists of about `CHUNK` characters."""
-  chunk, size = [], 0
+def chunks(documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[Chunk]:
+  """Yields the documents in chunks of about `CHUNK` characters."""
+  chunk, size = Chunk([], []), 0
   for document in documents:
-    for piece in cut(document, tokenizer):
-      chunk.append(piece)
-      size += len(piece.text) + 100  # Short ones cost more than their text.
+    pieces = cut(document, tokenizer)
+    for number, text in enumerate(pieces, start=1):
+      chunk.texts.append(text)
+      chunk.ends_document.append(number == len(pieces))
+      size += len(text) + 100  # Short ones cost more than their text.
       if size >= CHUNK:
         yield chunk
-        chunk, size = [], 0
-  if chunk:
+        chunk, size = Chunk([], []), 0
+  if chunk.texts:
     yield chunk
 
 
-def cut(document: str, tokenizer: Tokenizer) -> Iterator[Piece]:
-  """Yields a document in pieces of about `CHUNK` characters.
+def cut(document: str, tokenizer: Tokenizer) -> list[str]:
+  """Returns a document in pieces of about `CHUNK` characters.
 
   It is cut before the end of a line, and only where that changes no token, as
   the text around it shows; else it stays whole.
   """
-  start = 0
+  pieces, start = [], 0
   while len(document) - start > 2 * CHUNK:
     lines = _LINE.finditer(document, start + CHUNK)
     places = (line.start() for line in itertools.islice(lines, 10))
     place = next((p for p in places if _is_safe(document, p, tokenizer)), None)
     if place is None:
       break
-    yield Piece(document[start:place], ends_document=False)
+    pieces.append(document[start:place])
     start = place
-  yield Piece(document[start:], ends_document=True)
+  return [*pieces, document[start:]]
 
 
 def _is_safe(document: str, place: int, tokenizer: Tokenizer) -> bool:
@@ -95,40 +100,46 @@ def _is_safe(document: str, place: int, tokenizer: Tokenizer) -> bool:
 
 
 def tokenize(
-  pieces: list[Piece], tokenizer: Tokenizer, end_of_text: bool
+  chunk: Chunk, tokenizer: Tokenizer, end_of_text: bool
 ) -> Tokenized:
-  """Tokenizes some pieces.
+  """Tokenizes a chunk.
 
   Args:
-    pieces: The text. What has no tokens, such as empty documents, is left out.
+    chunk: The text. What has no tokens, as an empty document, is left out.
     tokenizer: Cuts it into tokens.
     end_of_text: Whether its `eos_id` is put behind every document.
   """
-  encodings = tokenizer.encode_batch(
-    [piece.text for piece in pieces], offsets=tokenizer.bytes_of_id is None
-  )
-  pieces = list(itertools.compress(pieces, encodings))
+  exact = tokenizer.bytes_of_id is not None
+  encodings = tokenizer.encode_batch(chunk.texts, offsets=not exact)
+  texts = list(itertools.compress(chunk.texts, encodings))
+  ends_document = np.array(chunk.ends_document, bool)[
+    list(map(bool, encodings))
+  ]
   encodings = list(filter(None, encodings))
-  tokens = _concatenate([encoding.ids for encoding in encodings], np.uint32)
-  _check_ids(tokens, tokenizer)
   sizes = np.array([len(encoding) for encoding in encodings], np.int64)
+  ids = itertools.chain.from_iterable(encoding.ids for encoding in encodings)
+  tokens = np.fromiter(ids, np.uint32, sizes.sum())
+  _check_ids(tokens, tokenizer)
   last = np.cumsum(sizes) - 1
 
-  byte_counts = _byte_counts(tokens, pieces, encodings, tokenizer)
-  ends = np.cumsum(byte_counts)
-  ends += np.repeat(np.arange(len(sizes)) * len(_GAP), sizes)
-  ends[last] += len(_GAP)
+  text = ''.join(one + _GAP for one in texts)
+  lengths = np.array([len(one) + len(_GAP) for one in texts], np.int64)
+  text_ends = _bytes_before(text, np.cumsum(lengths))
+  gaps = len(_GAP) * np.arange(1, len(texts) + 1)
+  byte_counts = _byte_counts(
+    tokens, last, texts, text_ends - gaps, encodings, tokenizer
+  )
+  token_ends = np.cumsum(byte_counts) + np.repeat(gaps - len(_GAP), sizes)
+  token_ends[last] = text_ends
+
+  marks = tokenizer.word_starts(tokens).astype(np.uint8) * np.uint8(WORD_START)
+  marks[last[:-1] + 1] |= WORD_START
+  stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))
+  marks[np.searchsorted(token_ends, stops, side='right')] |= SENTENCE_END
+
   byte_counts[_is_mark(tokenizer)[tokens]] = 0
   byte_counts = np.minimum(byte_counts, 65535).astype(np.uint16)
-
-  starts = [tokenizer.word_starts(encoding) for encoding in encodings]
-  marks = _concatenate(starts, np.uint8) * np.uint8(WORD_START)
-  text = ''.join(piece.text + _GAP for piece in pieces)
-  stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))
-  marks[np.searchsorted(ends, stops, side='right')] |= SENTENCE_END
-
   arrays = (tokens.astype(token_type(tokenizer)), byte_counts, marks)
-  ends_document = np.array([piece.ends_document for piece in pieces], bool)
   if end_of_text:
     places = last[ends_document] + 1
     values = (tokenizer.eos_id, 0, 0)
@@ -140,12 +151,6 @@ def tokenize(
 def token_type(tokenizer: Tokenizer) -> type[np.unsignedinteger]:
   """Returns the smallest type that holds all ids."""
   return np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-
-
-def _concatenate(
-  parts: list, dtype: type[np.unsignedinteger]
-) -> Integer[np.ndarray, 'N']:
-  return np.concatenate([np.array(part, dtype) for part in ([], *parts)])
 
 
 def _bytes_before(
@@ -162,23 +167,30 @@ def _bytes_before(
 
 def _byte_counts(
   tokens: Integer[np.ndarray, 'N'],
-  pieces: list[Piece],
+  last: Int[np.ndarray, 'P'],
+  texts: list[str],
+  text_ends: Int[np.ndarray, 'P'],
   encodings: list[tokenizers.Encoding],
   tokenizer: Tokenizer,
 ) -> Int[np.ndarray, 'N']:
-  """Returns how many bytes of its piece each token takes up."""
-  texts = [piece.text for piece in pieces]
+  """Returns how many bytes of the text each token takes up.
+
+  Args:
+    tokens: Of all texts.
+    last: Which is the last one of each text.
+    texts: What was tokenized.
+    text_ends: Where each ends, in bytes.
+    encodings: The tokens of each, with offsets where there is no `bytes_of_id`.
+    tokenizer: What cut them.
+  """
   if tokenizer.bytes_of_id is not None:
     counts = _bytes_taken(tokenizer)[tokens]
-    ends = np.cumsum([len(encoding) for encoding in encodings], dtype=int)
-    whole = np.cumsum([len(text.encode()) for text in texts], dtype=int)
-    if np.array_equal(np.cumsum(counts)[ends - 1], whole):
+    if np.array_equal(np.cumsum(counts)[last], text_ends):
       return counts
-    # A special token in the text took the spaces beside it.
+    # A special token in a text took the spaces beside it.
     encodings = tokenizer.encode_batch(texts)
-  parts = map(
-    token_tables.byte_lengths, texts, (one.offsets for one in encodings)
-  )
+  offsets = (encoding.offsets for encoding in encodings)
+  parts = map(token_tables.byte_lengths, texts, offsets)
   return np.concatenate([np.zeros(0, np.int64), *parts])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Integer
 
 from lm.data import (
   pipelines,
@@ -132,13 +132,14 @@ class Tokenizer:
     lengths = token_tables.byte_lengths(text, encoding.offsets)
     return np.where(np.isin(tokens, marks), 0, lengths)
 
-  def word_starts(self, encoding: tokenizers.Encoding) -> Bool[np.ndarray, 'N']:
-    """Returns which tokens begin a word, as their family tells words.
+  def word_starts(
+    self, tokens: Integer[np.ndarray, 'N']
+  ) -> Bool[np.ndarray, 'N']:
+    """Returns which tokens of a text begin a word, as their family tells words.
 
     BERT's divide at punctuation too, and each ideograph is one. The others
     divide at white space alone, and it is part of the word after it.
     """
-    tokens = np.array(encoding.ids, np.int32)
     begins, ends = self._word_tables
     starts = begins[tokens]
     starts[1:] |= ends[tokens[:-1]]

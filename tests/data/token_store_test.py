@@ -249,10 +249,10 @@ def test_memory_does_not_grow_with_the_text(tokenizer, tmp_path, monkeypatch):
 
   tokenize = tokenization.tokenize
 
-  def counted(pieces, **settings):
+  def counted(chunk, **settings):
     nonlocal waiting
-    waiting -= len(pieces)
-    return tokenize(pieces, **settings)
+    waiting -= len(chunk.texts)
+    return tokenize(chunk, **settings)
 
   monkeypatch.setattr(tokenization, 'tokenize', counted)
   build(tokenizer, tmp_path / 'store', documents())

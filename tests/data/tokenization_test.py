@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lm.data import sentences, tokenization, tokenizers
-from lm.data.tokenization import SENTENCE_END, WORD_START, Piece
+from lm.data.tokenization import SENTENCE_END, WORD_START, Chunk
 
 TEXTS = [
   'The quick brown fox. It jumps over the lazy dog!',
@@ -20,12 +20,12 @@ def tokenizer(request):
   return tokenizers.train(request.param, TEXTS * 3, sizes.get(request.param))
 
 
-def pieces(texts):
-  return [Piece(text, ends_document=True) for text in texts]
+def whole(texts):
+  return Chunk(texts, [True] * len(texts))
 
 
 def test_tokens_are_those_of_the_tokenizer(tokenizer):
-  done = tokenization.tokenize(pieces(TEXTS), tokenizer, end_of_text=False)
+  done = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=False)
   expected = [tokenizer.encode(text) for text in TEXTS]
   np.testing.assert_array_equal(done.tokens, np.concatenate(expected))
   assert done.sizes.tolist() == [len(tokens) for tokens in expected]
@@ -33,7 +33,7 @@ def test_tokens_are_those_of_the_tokenizer(tokenizer):
 
 
 def test_bytes_add_up_to_the_text(tokenizer):
-  done = tokenization.tokenize(pieces(TEXTS), tokenizer, end_of_text=False)
+  done = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=False)
   counts = np.split(done.byte_counts, np.cumsum(done.sizes)[:-1])
   assert [int(count.sum()) for count in counts] == [
     len(text.encode()) for text in TEXTS
@@ -46,8 +46,8 @@ def test_bytes_add_up_to_the_text(tokenizer):
 def test_the_end_of_text_follows_every_document_and_stands_for_nothing(
   tokenizer,
 ):
-  done = tokenization.tokenize(pieces(TEXTS), tokenizer, end_of_text=True)
-  plain = tokenization.tokenize(pieces(TEXTS), tokenizer, end_of_text=False)
+  done = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=True)
+  plain = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=False)
   ends = np.cumsum(done.sizes) - 1
   assert (done.tokens[ends] == tokenizer.eos_id).all()
   assert not done.byte_counts[ends].any() and not done.marks[ends].any()
@@ -58,19 +58,17 @@ def test_the_end_of_text_follows_every_document_and_stands_for_nothing(
 
 def test_what_has_no_tokens_is_left_out(tokenizer):
   texts = ['', 'The fox.', '', '']
-  done = tokenization.tokenize(pieces(texts), tokenizer, end_of_text=False)
+  done = tokenization.tokenize(whole(texts), tokenizer, end_of_text=False)
   assert done.tokens.tolist() == tokenizer.encode('The fox.').tolist()
   assert done.sizes.tolist() == [len(done.tokens)]
-  nothing = tokenization.tokenize(
-    pieces(['', '']), tokenizer, end_of_text=False
-  )
+  nothing = tokenization.tokenize(whole(['', '']), tokenizer, end_of_text=False)
   assert [len(part) for part in nothing] == [0, 0, 0, 0, 0]
 
 
 def test_marks_stand_at_words_and_sentences():
   tokenizer = tokenizers.train('bytes', [])
   text = 'It is so. And\n\nso on'
-  done = tokenization.tokenize(pieces([text, 'b']), tokenizer, False)
+  done = tokenization.tokenize(whole([text, 'b']), tokenizer, False)
   marked = {
     mark: ''.join(
       '^' if here & mark else '.' for here in done.marks[: len(text)]
@@ -85,7 +83,7 @@ def test_marks_stand_at_words_and_sentences():
 
 
 def test_a_sentence_ends_in_the_token_that_holds_its_last_character(tokenizer):
-  done = tokenization.tokenize(pieces(TEXTS), tokenizer, end_of_text=False)
+  done = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=False)
   expected = []
   for text, encoding in zip(TEXTS, tokenizer.encode_batch(TEXTS)):
     ends = [end for _, end in encoding.offsets]
@@ -101,7 +99,7 @@ def test_a_sentence_ends_in_the_token_that_holds_its_last_character(tokenizer):
 def test_special_tokens_that_stand_in_the_text_count_no_bytes(shared):
   tokenizer = tokenizers.load(shared / 'data' / 'tok_roberta')
   text = 'The capital is  <mask> of it. And so on.'
-  done = tokenization.tokenize(pieces([text, 'Yes.']), tokenizer, False)
+  done = tokenization.tokenize(whole([text, 'Yes.']), tokenizer, False)
   mask = done.tokens == tokenizer.mask_id
   assert mask.sum() == 1 and done.byte_counts[mask] == 0
   # The mask token takes the spaces before it along.
@@ -115,22 +113,20 @@ def test_a_large_document_is_cut_where_no_token_changes(monkeypatch, tokenizer):
   monkeypatch.setattr(tokenization, 'CHUNK', 150)
   monkeypatch.setattr(tokenization, 'CONTEXT', 40)
   document = ' \n'.join(TEXTS * 8) + '\n\n   \n'
-  cut = list(tokenization.cut(document, tokenizer))
-  assert ''.join(piece.text for piece in cut) == document
-  assert [piece.ends_document for piece in cut] == [False] * (len(cut) - 1) + [
-    True
-  ]
-  done = tokenization.tokenize(cut, tokenizer, end_of_text=False)
+  pieces = tokenization.cut(document, tokenizer)
+  assert len(pieces) > 4
+  assert ''.join(pieces) == document
+  chunk = Chunk(pieces, [False] * (len(pieces) - 1) + [True])
+  done = tokenization.tokenize(chunk, tokenizer, end_of_text=False)
   assert done.tokens.tolist() == tokenizer.encode(document).tolist()
-  assert done.ends_document.tolist() == [piece.ends_document for piece in cut]
+  assert done.ends_document.tolist() == chunk.ends_document
   assert done.byte_counts.sum() == len(document.encode())
-  assert len(cut) > 4
 
 
 def test_what_no_cut_leaves_alone_stays_whole(monkeypatch):
   monkeypatch.setattr(tokenization, 'CHUNK', 10)
   tokenizer = tokenizers.train('bytes', [])
-  assert len(list(tokenization.cut('x' * 100, tokenizer))) == 1
+  assert tokenization.cut('x' * 100, tokenizer) == ['x' * 100]
 
 
 def test_chunks_are_about_as_large_as_asked_for(monkeypatch):
@@ -138,5 +134,14 @@ def test_chunks_are_about_as_large_as_asked_for(monkeypatch):
   tokenizer = tokenizers.train('bytes', [])
   documents = ['word ' * 20] * 25
   chunks = list(tokenization.chunks(documents, tokenizer))
-  assert [len(chunk) for chunk in chunks] == [5, 5, 5, 5, 5]
-  assert [piece.text for chunk in chunks for piece in chunk] == documents
+  assert chunks == [Chunk(['word ' * 20] * 5, [True] * 5)] * 5
+
+
+def test_a_cut_document_ends_once(monkeypatch):
+  monkeypatch.setattr(tokenization, 'CHUNK', 1000)
+  tokenizer = tokenizers.train('bytes', [])
+  documents = ['a line\n' * 700, 'another']
+  chunks = list(tokenization.chunks(documents, tokenizer))
+  assert len(chunks) > 2
+  flags = [flag for chunk in chunks for flag in chunk.ends_document]
+  assert flags == [False] * (len(flags) - 2) + [True, True]

@@ -111,7 +111,9 @@ def test_each_token_tells_its_bytes_and_whether_it_begins_a_word(
   (encoding,) = tokenizer.encode_batch([text])
   assert encoding.tokens == pieces
   assert tokenizer.byte_lengths(text, encoding).tolist() == lengths
-  np.testing.assert_array_equal(tokenizer.word_starts(encoding), starts)
+  np.testing.assert_array_equal(
+    tokenizer.word_starts(np.array(encoding.ids)), starts
+  )
 
 
 @pytest.mark.parametrize('kind', tokenizers.KINDS)
