@@ -12,8 +12,9 @@ def test_the_quick_form_reports_every_number(capsys):
   result = json.loads(capsys.readouterr().out.splitlines()[-1])
   building = result['building']
   assert building['ratio'] == pytest.approx(
-    building['ours'] / building['encode_batch'], abs=0.01
+    building['ours'] / building['encode_batch'], rel=0.05
   )
+  assert building['cpu_ratio'] > 0
   measured = [
     (row['packing'], row['batch'], row['length']) for row in result['loading']
   ]
