@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 
 from experiments import config_file, values
+from lm.parallel import host_memory
 from lm.types import UserError
 
 OURS = ('lm', 'experiments')
@@ -44,6 +45,7 @@ def run(
   which is printed without a traceback; 130 after Ctrl-C. Any other exception
   is a defect of ours: it keeps its traceback, and the status is 1.
   """
+  host_memory.keep_freed()
   _log_to_stderr()
   try:
     status = main(**parse(main, sys.argv[1:], sections))
