@@ -47,6 +47,8 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.checkpoint = config_dict.create(every=1000)
   config.log = config_dict.create(every=10)
 
+  if variant == 'gpt1':
+    config.data.update(vocab_size=40_478, length=512)
   if variant.startswith(('gpt2', 'gpt3')):  # As nanoGPT: it is one epoch.
     config.model.update(embedding_dropout=0.0, attention_dropout=0.0)
     config.model.update(residual_dropout=0.0)

@@ -109,7 +109,7 @@ def test_every_part_of_lm_has_its_layer():
     ('lm/models/gpt.py', 'import lm.data.sources'),
     ('lm/objectives/causal_lm.py', 'def f():\n  from lm.models import gpt'),
     ('lm/parallel/mesh.py', 'from lm.training import step'),
-    ('lm/training/loop.py', 'from lm.generation import sampling'),
+    ('lm/analysis/flops.py', 'from lm.training import loop'),
     ('lm/training/loop.py', 'from experiments import command'),
     ('lm/training/loop.py', 'import orbax.checkpoint as ocp'),
     ('lm/training/loop.py', 'from . import step'),
