@@ -103,7 +103,7 @@ def _building(
 
 
 def _cpu_seconds() -> float:
-  """Returns the time that cores gave us: other programs do not change it."""
+  """Returns the time on cores, which other programs change little."""
   return sum(os.times()[:4])
 
 

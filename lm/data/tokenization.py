@@ -112,9 +112,7 @@ def tokenize(
   exact = tokenizer.bytes_of_id is not None
   encodings = tokenizer.encode_batch(chunk.texts, offsets=not exact)
   texts = list(itertools.compress(chunk.texts, encodings))
-  ends_document = np.array(chunk.ends_document, bool)[
-    list(map(bool, encodings))
-  ]
+  ends_document = list(itertools.compress(chunk.ends_document, encodings))
   encodings = list(filter(None, encodings))
   sizes = np.array([len(encoding) for encoding in encodings], np.int64)
   ids = itertools.chain.from_iterable(encoding.ids for encoding in encodings)
@@ -132,14 +130,12 @@ def tokenize(
   token_ends = np.cumsum(byte_counts) + np.repeat(gaps - len(_GAP), sizes)
   token_ends[last] = text_ends
 
-  marks = tokenizer.word_starts(tokens).astype(np.uint8) * np.uint8(WORD_START)
-  marks[last[:-1] + 1] |= WORD_START
-  stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))
-  marks[np.searchsorted(token_ends, stops, side='right')] |= SENTENCE_END
+  marks = _marks(tokens, last, text, token_ends, tokenizer)
 
   byte_counts[_is_mark(tokenizer)[tokens]] = 0
   byte_counts = np.minimum(byte_counts, 65535).astype(np.uint16)
   arrays = (tokens.astype(token_type(tokenizer)), byte_counts, marks)
+  ends_document = np.array(ends_document, bool)
   if end_of_text:
     places = last[ends_document] + 1
     values = (tokenizer.eos_id, 0, 0)
@@ -192,6 +188,22 @@ def _byte_counts(
   offsets = (encoding.offsets for encoding in encodings)
   parts = map(token_tables.byte_lengths, texts, offsets)
   return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _marks(
+  tokens: Integer[np.ndarray, 'N'],
+  last: Int[np.ndarray, 'P'],
+  text: str,
+  token_ends: Int[np.ndarray, 'N'],
+  tokenizer: Tokenizer,
+) -> UInt8[np.ndarray, 'N']:
+  """Returns the marks of tokens, which end where `token_ends` says in bytes."""
+  starts = tokenizer.word_starts(tokens)
+  starts[last[:-1] + 1] = True  # The first token of every text.
+  marks = np.where(starts, np.uint8(WORD_START), np.uint8(0))
+  stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))
+  marks[np.searchsorted(token_ends, stops, side='right')] |= SENTENCE_END
+  return marks
 
 
 @functools.lru_cache(maxsize=1)

@@ -94,6 +94,12 @@ class GPT(nn.Module):
     """What is added to the tokens to tell their order: [#B, L, D]."""
     cfg = self.config
     if cfg.position == 'learned':
+      if positions.shape[1] > cfg.max_len:  # What is not in the table is NaN.
+        raise types.UserError(
+          f'A row has {positions.shape[1]} tokens, but this model has learned'
+          f' {cfg.max_len} positions. Give it shorter rows, or train one with a'
+          ' larger config.model.max_len.'
+        )
       table = self.param(
         'position',
         nn.initializers.normal(self.position_init_std),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lm.types import UserError
 from tests.models import plain_gpt, tiny
 
 VARIANTS = {
@@ -122,6 +123,15 @@ def test_padding_on_the_right_changes_nothing_and_defaults_are_one_document():
   np.testing.assert_allclose(
     tiny.logits(model, tokens)[:, :5], short, atol=1e-5
   )
+
+
+def test_a_row_longer_than_the_learned_positions_is_refused():
+  tokens = jnp.asarray(tiny.tokens(1, 13))
+  model = tiny.gpt()
+  with pytest.raises(UserError, match=r'13 tokens, .* 12 positions'):
+    model.apply({'params': tiny.params_of(model)}, tokens)
+  for position in ('sinusoidal', 'rotary'):  # These have no last one.
+    assert np.isfinite(tiny.logits(tiny.gpt(position=position), tokens)).all()
 
 
 def test_an_answer_at_some_positions_is_the_whole_answer_there():

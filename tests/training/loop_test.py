@@ -113,7 +113,7 @@ def test_a_branch_starts_with_the_state_of_another_run(done, cache, tmp_path):
   theirs = run_log.read(origin / 'metrics.jsonl')
   fourth = lambda rows: next(r['loss'] for r in rows if r['step'] == 4)
   assert fourth(lines) == fourth(theirs)  # The same state and the same batch.
-  with pytest.raises(UserError, match='no checkpoint in .*nowhere'):
+  with pytest.raises(UserError, match=r'no checkpoint in .*nowhere'):
     loop.train(configure(cache, start_from='nowhere'), tmp_path / 'other')
 
 

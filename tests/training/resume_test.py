@@ -1,6 +1,5 @@
 """A run that is killed ends as one that is not, bit for bit."""
 
-import json
 import os
 import pathlib
 import random
@@ -102,6 +101,15 @@ def wait_until(condition, process, seconds=120):
     time.sleep(0.002)
 
 
+def num_lines(workdir):
+  path = workdir / 'metrics.jsonl'
+  return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
+def wait_for_lines(workdir, number, process):
+  wait_until(lambda: num_lines(workdir) >= number, process)
+
+
 @pytest.mark.processes
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
@@ -112,16 +120,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   draw = random.Random(seed)
   kills, saves = 0, 0
   for attempt in range(12):
+    before = num_lines(tmp_path)
     process = start(tmp_path, cache)
-    before = (
-      len(lines(tmp_path)) if (tmp_path / 'metrics.jsonl').exists() else 0
-    )
-    target = before + draw.randint(1, 5)
-    metrics = tmp_path / 'metrics.jsonl'
-    wait_until(
-      lambda: metrics.exists() and metrics.read_bytes().count(b'\n') >= target,
-      process,
-    )
+    wait_for_lines(tmp_path, before + draw.randint(1, 5), process)
     if attempt % 2:  # In the middle of a save.
       partial = lambda: any((tmp_path / 'checkpoints').glob('*.partial'))
       wait_until(partial, process)
@@ -158,8 +159,7 @@ def test_a_run_goes_on_with_other_devices(whole, cache, tmp_path, devices):
 @pytest.mark.slow
 def test_a_signal_finishes_the_step_saves_and_says_so(cache, tmp_path):
   process = start(tmp_path, cache)
-  metrics = tmp_path / 'metrics.jsonl'
-  wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, process)
+  wait_for_lines(tmp_path, 1, process)
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate(timeout=120)
   assert process.returncode == 128 + signal.SIGTERM, errors
