@@ -23,7 +23,7 @@ def read(workdir: pathlib.Path, split: str = 'eval') -> Curve:
   return {r['step']: r['loss'] for r in rows if r['split'] == split}
 
 
-def summarize(curves: Sequence[Curve]) -> dict[str, list[float]]:
+def summarize(curves: Sequence[Curve]) -> dict[str, list[Any]]:
   """Returns mean and deviation over seeds, at the steps that all have."""
   steps = sorted(set.intersection(*map(set, curves)))
   losses = np.array([[curve[step] for step in steps] for curve in curves])
