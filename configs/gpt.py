@@ -1,7 +1,7 @@
 """GPT: pre-training with next-token prediction.
 
   python -m experiments.train --config=configs/gpt.py --workdir=runs/demo
-      The demo: English prose that every Python has. 3 minutes on 2 CPU cores.
+      The demo: English prose that every Python has. 4 minutes on 2 CPU cores.
 
   python -m experiments.train --config=configs/gpt.py:nano --workdir=runs/nano \\
       --config.data.path=tinyshakespeare/input.txt
@@ -69,12 +69,12 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.update(num_steps=5000, batch_size=64)
     config.data.length = 256
   if variant in ('demo', 'debug'):
-    config.update(num_steps=800, batch_size=16)
+    config.update(num_steps=600, batch_size=16)
     config.data.update(source='stdlib', vocab_size=2048, length=128)
     config.model.max_len = 128
     config.optimizer.update(learning_rate=2e-3, end_learning_rate=2e-4)
     config.optimizer.update(warmup_steps=100, b2=0.99)
-    config.log.update(sample_every=250, sample_prompt='')
+    config.log.update(sample_every=200)
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.data.update(source='dialogues', tokenizer='bytes')
