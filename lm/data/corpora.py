@@ -137,7 +137,7 @@ def _check(source: str, path: str, split: str, validation: float) -> None:
   if not 0 < validation <= 1:
     raise UserError(
       f'config.data.validation is {validation}, but it is the share of the'
-      ' text that is kept for validation. Set it between 0 and 1, such as 0.1.'
+      ' text that is kept for validation. Set it above 0, and at most to 1.'
     )
 
 

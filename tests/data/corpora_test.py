@@ -177,7 +177,7 @@ def test_dialogues_end_with_the_assistant_and_are_in_the_public_domain():
     ('text', {'path': 'a.txt', 'split': 'random'}, "split is 'random'"),
     ('text', {'path': 'a.txt'}, 'no such file'),
     ('stdlib', {'validation': 0.0}, 'config.data.validation is 0.0'),
-    ('stdlib', {'validation': 1.0}, 'config.data.validation is 1.0'),
+    ('stdlib', {'validation': 1.1}, 'config.data.validation is 1.1'),
     ('stdlib', {'validation': 10.0}, 'config.data.validation is 10.0'),
   ],
 )

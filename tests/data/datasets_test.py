@@ -22,6 +22,13 @@ def settings(tmp_path):
   }
 
 
+def build(**settings) -> datasets.Dataset:
+  """Both splits, tokenized."""
+  dataset = datasets.build(**settings)
+  assert len(dataset.train.tokens) and len(dataset.validation.tokens)
+  return dataset
+
+
 def kept(tmp_path) -> list[str]:
   """What is in the cache."""
   return sorted(path.name for path in (tmp_path / 'cache').iterdir())
@@ -32,7 +39,7 @@ def text_of(dataset, store) -> str:
 
 
 def test_both_splits_are_what_the_corpus_has(settings):
-  dataset = datasets.build(**settings)
+  dataset = build(**settings)
   corpus = corpora.build('text', settings['path'])
   end = '<|endoftext|>'
   for split, store in (
@@ -46,7 +53,7 @@ def test_both_splits_are_what_the_corpus_has(settings):
 def test_a_second_build_finds_all_that_the_first_left(
   settings, tmp_path, monkeypatch
 ):
-  first = datasets.build(**settings)
+  first = build(**settings)
   before = kept(tmp_path)
   assert [name.split('-')[0] for name in before] == ['tokenizer'] + [
     'tokens'
@@ -54,7 +61,7 @@ def test_a_second_build_finds_all_that_the_first_left(
   monkeypatch.setattr(token_store, 'build', None)
   monkeypatch.setattr(tokenizers, 'train', None)
   # Nothing of these changes the tokens.
-  again = datasets.build(
+  again = build(
     **settings | {'length': 32, 'packing': 'documents', 'workers': 2}
   )
   np.testing.assert_array_equal(again.train.tokens, first.train.tokens)
@@ -75,22 +82,22 @@ def test_a_second_build_finds_all_that_the_first_left(
 def test_whatever_changes_the_tokens_makes_new_stores(
   settings, tmp_path, change
 ):
-  first = datasets.build(**settings)
+  first = build(**settings)
   if change == 'the text':
     (tmp_path / 'text.txt').write_text(TEXT + '\nOne more.\n')
     change = {}
-  second = datasets.build(**settings | change)
+  second = build(**settings | change)
   assert second.train.directory != first.train.directory
   assert second.validation.directory != first.validation.directory
   assert len(token_store.open(first.train.directory).tokens)
 
 
 def test_a_store_cut_short_is_built_anew_and_said(settings, tmp_path, caplog):
-  first = datasets.build(**settings)
+  first = build(**settings)
   whole = text_of(first, first.train)
   path = first.train.directory / 'tokens.bin'
   path.write_bytes(path.read_bytes()[:100])
-  again = datasets.build(**settings)
+  again = build(**settings)
   assert text_of(again, again.train) == whole
   assert 'tokens.bin is cut short: it has 100 of' in caplog.text
   assert 'built anew now' in caplog.text
@@ -100,10 +107,10 @@ def test_a_store_cut_short_is_built_anew_and_said(settings, tmp_path, caplog):
 def test_a_tokenizer_cut_short_is_learned_anew_and_said(
   settings, tmp_path, caplog
 ):
-  first = datasets.build(**settings)
+  first = build(**settings)
   (path,) = (tmp_path / 'cache').glob('tokenizer-*/tokenizer.json')
   path.write_text(path.read_text()[:100])
-  again = datasets.build(**settings)
+  again = build(**settings)
   assert again.tokenizer.fingerprint() == first.tokenizer.fingerprint()
   assert 'built anew now' in caplog.text
 
@@ -115,11 +122,11 @@ def test_tokenizers_are_learned_from_the_training_text_alone(
   size = {'bpe': 280, 'wordpiece': 60, 'unigram': 130}.get(kind)
   settings |= {'split': 'tail', 'tokenizer': kind, 'vocab_size': size}
   settings['end_of_text'] = False
-  first = datasets.build(**settings)
+  first = build(**settings)
   cut = int(len(TEXT) * 0.9)
   tail = TEXT[cut:].replace('says', 'yass')
   (tmp_path / 'text.txt').write_text(TEXT[:cut] + tail)
-  second = datasets.build(**settings)
+  second = build(**settings)
   assert first.tokenizer.fingerprint() == second.tokenizer.fingerprint()
   assert second.validation.directory != first.validation.directory
 
@@ -128,13 +135,13 @@ def test_a_character_that_training_lacks_is_named(settings, tmp_path):
   (tmp_path / 'text.txt').write_text(TEXT + 'says Ω.')
   settings |= {'split': 'tail', 'tokenizer': 'characters'}
   with pytest.raises(UserError, match=r"'Ω' \(U\+03A9\)"):
-    datasets.build(**settings)
+    build(**settings)
   assert not any(name.endswith('.tmp') for name in kept(tmp_path))
 
 
 def test_a_tokenizer_may_be_a_path(settings, shared, tmp_path):
   settings['tokenizer'] = str(shared / 'data' / 'tok_gpt2')
-  dataset = datasets.build(**settings)
+  dataset = build(**settings)
   assert dataset.tokenizer.vocab_size == 50_257
   assert dataset.train.tokens.dtype == np.uint16
   assert [name.split('-')[0] for name in kept(tmp_path)] == ['tokens'] * 2
@@ -144,16 +151,16 @@ def test_the_cache_is_where_the_environment_says(
   settings, tmp_path, monkeypatch
 ):
   monkeypatch.setenv('LM_CACHE', str(tmp_path / 'elsewhere'))
-  dataset = datasets.build(**settings | {'cache': ''})
+  dataset = build(**settings | {'cache': ''})
   assert dataset.train.directory.parent == tmp_path / 'elsewhere'
   monkeypatch.delenv('LM_CACHE')
   monkeypatch.setenv('HOME', str(tmp_path))
-  dataset = datasets.build(**settings | {'cache': ''})
+  dataset = build(**settings | {'cache': ''})
   assert dataset.train.directory.parent == tmp_path / '.cache' / 'lm'
 
 
 def test_a_dataset_gives_the_examples_that_an_objective_needs(settings):
-  dataset = datasets.build(**settings | {'packing': 'documents'})
+  dataset = build(**settings | {'packing': 'documents'})
   source = dataset.source('train', lambda length: length + 1, seed=0)
   examples = source.examples_at(np.arange(3))
   assert examples['tokens'].shape == (3, 17)
@@ -176,6 +183,6 @@ def test_settings_that_cannot_be_are_refused(
   settings, tmp_path, change, message
 ):
   with pytest.raises(UserError, match=message):
-    datasets.build(**settings | change)
+    build(**settings | change)
   if (tmp_path / 'cache').exists():
     assert not any(name.endswith('.tmp') for name in kept(tmp_path))
