@@ -12,6 +12,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
 
 from lm.analysis import curves
 from lm.training.workdir import describe_environment
@@ -39,7 +40,8 @@ def main() -> None:
   parser.add_argument('--data', required=True, help='The text file.')
   parser.add_argument('--seeds', type=int, default=3)
   parser.add_argument('--steps', type=int, default=0, help='A trial of these.')
-  parser.add_argument('--workdir', default='runs/reproduce')
+  fresh = time.strftime('runs/reproduce/%Y%m%d-%H%M%S')
+  parser.add_argument('--workdir', default=fresh)
   given = parser.parse_args()
 
   command, tolerance = RUNS[given.name]

@@ -116,14 +116,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P())
 
 
-def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
-  """Raises UserError unless a batch divides evenly."""
+def check_batch(
+  batch_size: int, microbatches: int, mesh: Mesh, key: str = 'batch_size'
+) -> None:
+  """Raises UserError unless a batch, which `key` sets, divides evenly."""
+  if microbatches < 1:
+    raise UserError(
+      f'microbatches is {microbatches}, but it is the parts of a batch. Set'
+      ' config.microbatches to 1 or more.'
+    )
   shares = mesh.shape['data'] * mesh.shape['fsdp'] * microbatches
   if batch_size < 1 or batch_size % shares:
     raise UserError(
       f'A batch of {batch_size} does not divide into {microbatches}'
       f' microbatches for {shares // microbatches} devices. Set'
-      f' config.batch_size to a multiple of {shares}.'
+      f' config.{key} to a multiple of {shares}.'
     )
 
 

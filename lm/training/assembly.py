@@ -9,10 +9,11 @@ from jax.sharding import Mesh
 
 from lm import models, objectives
 from lm.data import datasets
+from lm.data.tokenizers import Tokenizer
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes
 from lm.training import optimizers
-from lm.training.sections import Run
+from lm.training.sections import Log, Run
 from lm.types import Batch, UserError
 
 
@@ -40,18 +41,30 @@ def assemble(
   run = Run(**{name: config[name] for name in Run._fields})
   mesh = meshes.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, mesh)
+  if config['eval']['batch_size']:
+    meshes.check_batch(config['eval']['batch_size'], 1, mesh, 'eval.batch_size')
   tx, schedule = optimizers.build(
     num_steps=run.num_steps,
     skip_nonfinite=run.skip_nonfinite,
     **config['optimizer'],
   )
   dataset = datasets.build(**config['data'])
+  check_prompt(Log(**config['log']), dataset.tokenizer)
   model = models.build(**_with_vocabulary(config['model'], dataset))
   objective = objectives.build(**config['objective'])
   parts = Parts(run, dataset, model, objective, tx, schedule, mesh)
   for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
   return parts
+
+
+def check_prompt(show: Log, tokenizer: Tokenizer) -> None:
+  """Raises UserError if samples would begin with nothing."""
+  if show.sample_every and not show.sample_prompt and tokenizer.eos_id is None:
+    raise UserError(
+      'Samples are to begin where a text has ended, but the tokenizer has no'
+      ' token for that. Set config.log.sample_prompt.'
+    )
 
 
 def _with_vocabulary(

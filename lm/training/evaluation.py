@@ -72,10 +72,20 @@ def score(
   """Returns the means over the validation set of what a run has trained.
 
   Args:
-    config: Of the run; its data may be others.
+    config: Of the run; its data may be others, and so may the devices.
     workdir: Of the run.
     step: Which checkpoint; None: the newest intact one.
   """
+  size = config['eval']['batch_size']
+  size = size or config['batch_size'] // config['microbatches']
+  shares = jax.device_count()
+  config = {
+    **config,
+    'parallel': {'kind': 'mesh', 'data': -1},
+    'batch_size': -(-size // shares) * shares,
+    'microbatches': 1,
+    'eval': {'every': 0, 'batch_size': 0},
+  }
   parts = assemble(config, splits=['validation'])
   part = 'ema' if parts.run.ema_decay else 'params'
   params, meta = restore_params(workdir / 'checkpoints', step, part)

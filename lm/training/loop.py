@@ -21,8 +21,8 @@ from lm.training import stopping, workdir as workdirs
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import make_scorer, means
-from lm.training.run_log import RunLog, read as read_log
-from lm.training.sections import Eval, Log
+from lm.training.run_log import RunLog, last_scores
+from lm.training.sections import Eval, Log, Run
 from lm.training.step import (
   Metrics,
   TrainState,
@@ -44,18 +44,17 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   """
   parts = assemble(config)
   run, show = parts.run, Log(**config['log'])
-  workdirs.record(workdir, config, parts)
+  workdirs.check_tokenizer(workdir, parts.dataset.tokenizer)
   init_key, dropout_key = jax.random.split(jax.random.key(run.seed))
-  open_checkpoints = Checkpoints(
-    workdir / 'checkpoints', **config['checkpoint']
-  )
+  opened = Checkpoints(workdir / 'checkpoints', **config['checkpoint'])
 
   with (
-    contextlib.closing(open_checkpoints) as checkpoints,
+    stopping.on_signals() as stop,  # Until the last save is on disk.
+    contextlib.closing(opened) as checkpoints,
     meshes.placing(parts.mesh),
-    stopping.on_signals() as stop,
   ):
     state, start, examples = begin(parts, init_key, checkpoints)
+    workdirs.record(workdir, config, parts)
     train_step = meshes.compile_step(
       make_train_step(
         parts.model,
@@ -71,8 +70,8 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
     batches = loader.batches(batch_at, 0, run.num_steps - start)
     log = open_log(workdir, parts, show, start, state.params)
-    skipped = optax.tree.get(state.opt_state, 'notfinite_count', 0)
-    reader = Reader(log, parts, batch_at, workdir, start, int(skipped))
+    reader = Reader(log, parts, batch_at, workdir, start, num_skipped(state))
+    step, stopping_now = start, False
 
     with contextlib.closing(log):
       for step in range(start + 1, run.num_steps + 1):
@@ -81,6 +80,7 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
         reader.add(step, sums)
         params = state.ema if run.ema_decay else state.params
         last = step == run.num_steps
+        stopping_now = bool(stop)  # Once: it may become true at any moment.
         scores = None
         if last or due(step, config['eval']['every']):
           reader.read_all()
@@ -91,13 +91,13 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
           log.sample(
             step, show.sample_prompt, continue_text(parts, params, show)
           )
-        if last or stop or checkpoints.due(step):
+        if last or stopping_now or checkpoints.due(step):
           reader.read_all()  # What is not finite is not saved.
           consumed = examples + (step - start) * run.batch_size
           checkpoints.save(step, state, {'examples': consumed}, scores)
-        if stop:
+        if stopping_now:
           break
-  if stop:
+  if stopping_now:
     stopping.leave(stop, step)
   return last_scores(workdir)
 
@@ -117,17 +117,7 @@ def begin(
   abstract = meshes.on_mesh(jax.eval_shape(init), parts.mesh)
   restored = checkpoints.restore(abstract)
   if restored is None and parts.run.start_from:
-    origin, _, step = parts.run.start_from.partition('@')
-    restored = restore(
-      pathlib.Path(origin) / 'checkpoints',
-      abstract,
-      int(step) if step else None,
-    )
-    if restored is None:
-      raise UserError(
-        f'There is no checkpoint in {origin} to start from. Set'
-        ' config.start_from to a workdir, or WORKDIR@STEP.'
-      )
+    restored = restore_origin(parts.run, abstract)
   if restored is None:
     shardings = jax.tree.map(lambda array: array.sharding, abstract)
     return jax.jit(init, out_shardings=shardings)(), 0, 0
@@ -175,6 +165,26 @@ def open_log(
   )
 
 
+def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
+  """Returns the state that `run.start_from` names, and its `meta.json`."""
+  origin, at, step = run.start_from.rpartition('@')
+  if not (at and step.isdigit()):
+    origin, step = run.start_from, ''
+  directory = pathlib.Path(origin) / 'checkpoints'
+  restored = restore(directory, abstract, int(step) if step else None)
+  if restored is None:
+    raise UserError(
+      f'There is no checkpoint in {origin} to start from. Set'
+      ' config.start_from to a workdir, or WORKDIR@STEP.'
+    )
+  if restored[1]['step'] >= run.num_steps:
+    raise UserError(
+      f'{run.start_from} is at step {restored[1]["step"]}, so there is nothing'
+      f' left of {run.num_steps} steps. Raise config.num_steps.'
+    )
+  return restored
+
+
 @dataclasses.dataclass
 class Reader:
   """Reads the metrics of a step while the device works on the next one."""
@@ -196,11 +206,14 @@ class Reader:
     """Logs what is waiting, and ends a run that is no longer finite."""
     for step, sums in self.waiting:
       values = means(sums)
-      finite = math.isfinite(values['loss'] + values['grad_norm'])
+      # The sum, since the mean over a batch that asks for nothing is no number.
+      totals = sums['loss'][0], sums['grad_norm'][0]
+      finite = all(math.isfinite(total) for total in jax.device_get(totals))
       self.skipped = 0 if finite else self.skipped + 1
       if self.skipped > self.parts.run.skip_nonfinite:
         refuse(step, self.batch_at(step - self.start - 1), self.workdir)
-      values['learning_rate'] = float(self.parts.schedule(step - 1))
+      if due(step, self.log.every):  # On the host, this takes a while.
+        values['learning_rate'] = float(self.parts.schedule(step - 1))
       self.log.train(step, values)
     self.waiting.clear()
 
@@ -212,17 +225,16 @@ def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
   np.savez(path, **{path_of(keys): array for keys, array in leaves})
   raise UserError(
     f'The loss or the gradient is not finite at step {step}. Its batch is in'
-    f' {path}; the last checkpoint is good. Lower'
-    ' config.optimizer.learning_rate or clip_norm, or let such steps be skipped'
-    ' with config.skip_nonfinite (and --allow_change=skip_nonfinite).'
+    f' {path}, and what was saved before is good. Go on with a lower'
+    ' config.optimizer.learning_rate or clip_norm (and'
+    ' --allow_change=optimizer), or begin a run that may skip such steps, with'
+    ' config.skip_nonfinite.'
   )
 
 
-def last_scores(workdir: pathlib.Path) -> dict[str, Any]:
-  """Returns the last evaluation that a run wrote down."""
-  lines = read_log(workdir / 'metrics.jsonl')
-  scores = [line for line in lines if line['split'] == 'eval']
-  return scores[-1] if scores else {}
+def num_skipped(state: TrainState) -> int:
+  """Returns how many of the last steps in a row were not finite."""
+  return int(optax.tree.get(state.opt_state, 'notfinite_count', 0))
 
 
 def due(step: int, every: int) -> bool:

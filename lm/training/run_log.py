@@ -57,10 +57,10 @@ class RunLog:
         f'every is {every}, but it is a number of steps. Set config.log.every'
         ' to 1 or more.'
       )
-    self._active = active
+    self._active, self.every = active, every
     if not active:
       return
-    self._num_steps, self._every = num_steps, every
+    self._num_steps = num_steps
     self._tokens_per_step = tokens_per_step
     self._peak = peak_tokens_per_second
     self._last_time = math.nan  # The first step compiles: it is not timed.
@@ -90,7 +90,7 @@ class RunLog:
     speed = self._speed()
     if self._bar:
       self._bar.show(step, metrics['loss'], speed.get('tokens_per_second'))
-    if step % self._every == 0:
+    if step % self.every == 0:
       self._write(step, 'train', {**metrics, **speed})
       self._seconds, self._timed_steps = 0.0, 0
       if not self._bar:
@@ -203,6 +203,13 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
         f'Line {number} of {path} is not JSON ({error}). Mend or remove it.'
       ) from error
   return lines
+
+
+def last_scores(workdir: pathlib.Path) -> dict[str, Any]:
+  """Returns the last evaluation that a run wrote down."""
+  lines = read(workdir / 'metrics.jsonl')
+  scores = [line for line in lines if line['split'] == 'eval']
+  return scores[-1] if scores else {}
 
 
 def append_after(path: pathlib.Path, step: int) -> TextIO:

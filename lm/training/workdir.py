@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from lm.data import tokenizers
+from lm.data.tokenizers import Tokenizer
 from lm.training import run_config
 from lm.training.assembly import Parts
 from lm.types import UserError
@@ -65,6 +67,24 @@ def check(
       + '\n'.join(lines)
       + '\nGive another --workdir, undo the change, or allow it with'
       f' --allow_change={next(iter(changes))}.'
+    )
+
+
+def check_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:
+  """Raises UserError if the run in `workdir` cuts text in another way.
+
+  The same config learns another tokenizer from a text that has changed, and
+  then the same ids mean something else.
+  """
+  saved = workdir / 'tokenizer'
+  if not saved.exists():
+    return
+  if tokenizers.load(saved).fingerprint() != tokenizer.fingerprint():
+    raise UserError(
+      f'The text has changed since {workdir} was begun: another tokenizer was'
+      ' learned from it. Restore the text, give another --workdir, or keep the'
+      f' tokenizer with --config.data.tokenizer={saved} (and'
+      ' --allow_change=data).'
     )
 
 

@@ -117,6 +117,26 @@ def test_a_branch_starts_with_the_state_of_another_run(done, cache, tmp_path):
     loop.train(configure(cache, start_from='nowhere'), tmp_path / 'other')
 
 
+def test_a_branch_with_no_steps_left_is_refused(done, cache, tmp_path):
+  config = configure(cache, start_from=str(done[0]), num_steps=6)
+  with pytest.raises(UserError, match='nothing left of 6 steps'):
+    loop.train(config, tmp_path)
+  assert not (tmp_path / 'config.json').exists()
+
+
+def test_a_run_whose_text_has_changed_is_not_gone_on_with(cache, tmp_path):
+  path = tmp_path / 'text'
+  settings = {'data__tokenizer': 'characters', 'data__split': 'tail'}
+  for text in (PROSE, PROSE.replace(b'world', b'World')):
+    config = configure(cache, **text_file(write(path, text), **settings))
+    if text is PROSE:
+      loop.train(config | {'num_steps': 3}, tmp_path / 'run')
+  before = (tmp_path / 'run/config.json').read_bytes()
+  with pytest.raises(UserError, match='The text has changed'):
+    loop.train(config, tmp_path / 'run')
+  assert (tmp_path / 'run/config.json').read_bytes() == before
+
+
 def write(path, data: bytes) -> str:
   path.write_bytes(data)
   return str(path)
@@ -143,6 +163,12 @@ PROSE = b'All the world is a stage, and all of us are merely players.\n\n' * 99
     (lambda d: text_file(write(d / 'a', b'ab\nc\xff\n' + PROSE)), 'line 2'),
     (lambda d: {'batch_size': 12}, r'12 .*8 devices.* multiple of 8'),
     (lambda d: {'batch_size': 8, 'microbatches': 3}, 'multiple of 24'),
+    (lambda d: {'eval__batch_size': 9}, 'config.eval.batch_size'),
+    (lambda d: {'microbatches': 0}, 'config.microbatches'),
+    (
+      lambda d: {'data__end_of_text': False, 'log__sample_every': 2},
+      'config.log.sample_prompt',
+    ),
     (lambda d: {'model__vocab_size': 256}, r'256 .* 257'),
     (lambda d: {'data__length': 33}, '33 .* 32'),
     (lambda d: {'parallel__data': 3}, 'config.parallel'),
