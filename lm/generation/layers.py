@@ -4,7 +4,8 @@ A model stacks the arrays of its layers, and on a CPU its compiled program cuts
 each layer out of the stack by copying it. Next to a training step that is
 little, but to decode a token is to read every parameter once, and with the
 copies it takes twice as long. Arrays that come apart, and are stacked within
-the program, are neither stacked nor copied: the compiler sees through it.
+the program, are neither stacked nor copied: the compiler sees through it. They
+take memory once more, for as long as decoding goes on.
 """
 
 import dataclasses
