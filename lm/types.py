@@ -6,7 +6,7 @@ V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,50 @@ from flax import struct
 from jaxtyping import Array, Float
 
 PyTree = Any
+# How a model reads: only what precedes, everything, a source and then what
+# precedes, or everything twice (ELECTRA).
+Form = Literal[
+  'causal', 'bidirectional', 'encoder_decoder', 'generator_discriminator'
+]
 Examples = Mapping[str, np.ndarray]  # Each [B, ...]; a source names them.
 
 
 class UserError(ValueError):
   """Something that the user can mend; commands print it without a traceback."""
+
+
+class Vocabulary(NamedTuple):
+  """What an objective needs to know of a tokenizer.
+
+  Attributes:
+    size: What all ids are below.
+    special_ids: Those that are no text, so that none is ever masked.
+    bos_id: Begins a text. Every role is None where the tokenizer has none.
+    eos_id: Ends a text.
+    pad_id: Fills a row.
+    unk_id: Stands for text that no other token stands for.
+    mask_id: Hides a token.
+    cls_id: Answers for a whole text.
+    sep_id: Stands between two texts and after them.
+    sentinel_ids: Marks of spans that were taken out, in the order of their use.
+  """
+
+  size: int
+  special_ids: frozenset[int] = frozenset()
+  bos_id: int | None = None
+  eos_id: int | None = None
+  pad_id: int | None = None
+  unk_id: int | None = None
+  mask_id: int | None = None
+  cls_id: int | None = None
+  sep_id: int | None = None
+  sentinel_ids: tuple[int, ...] = ()
+
+  @property
+  def start_id(self) -> int:
+    """What a decoder begins with: T5's is the padding."""
+    ids = (self.pad_id, self.eos_id, 0)
+    return next(id for id in ids if id is not None)
 
 
 class Batch(NamedTuple):
@@ -29,7 +68,8 @@ class Batch(NamedTuple):
     inputs: The model's keyword arguments, each `[B, ...]`. Their names, once
       and for all: `tokens`; `positions` of each token within its document;
       `segment_ids` (which packed document a token is of); `valid` (False on
-      padding); `token_types`; `predict_at` (positions to answer at, `[B, P]`);
+      padding); `token_types`; `prefix` (tokens that precede nothing: the whole
+      document may see them); `predict_at` (positions to answer at, `[B, P]`);
       `source_tokens`, `source_valid`, ... (what a decoder reads).
     targets: By term (`tokens`, `next_sentence`, ...): what is to be answered.
     weights: By term: how much each target counts, 0 on padding. They come from

@@ -18,7 +18,7 @@ from lm.data import (
   vocabulary_files,
   vocabulary_training,
 )
-from lm.types import UserError
+from lm.types import UserError, Vocabulary
 
 KINDS = vocabulary_training.KINDS
 
@@ -71,6 +71,16 @@ class Tokenizer:
     added = self.pipeline.get_added_tokens_decoder()
     marks = {id for id, token in added.items() if token.special}
     return frozenset(marks.union(self._roles.values()))
+
+  @functools.cached_property
+  def vocabulary(self) -> Vocabulary:
+    """What an objective needs to know of the tokens."""
+    marks = [f'<extra_id_{i}>' for i in range(pipelines.NUM_SENTINELS)]
+    sentinels = tuple(self._ids[mark] for mark in marks if mark in self._ids)
+    roles = {f'{role}_id': id for role, id in self._roles.items()}
+    return Vocabulary(
+      self.vocab_size, self.special_ids, sentinel_ids=sentinels, **roles
+    )
 
   def encode(
     self, text: str, special_tokens: bool = False

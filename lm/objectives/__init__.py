@@ -4,16 +4,28 @@ from typing import Any
 
 from lm.objectives.causal_lm import causal_lm
 from lm.objectives.objective import Objective
-from lm.types import UserError
+from lm.types import Form, UserError, Vocabulary
 
 OBJECTIVES = {'causal_lm': causal_lm}
 
 
-def build(name: str, **settings: Any) -> Objective:
-  """Returns objective `name` with its `settings`."""
+def build(
+  name: str, form: Form, vocabulary: Vocabulary, **settings: Any
+) -> Objective:
+  """Returns objective `name` with its `settings`.
+
+  Args:
+    name: One of `OBJECTIVES`.
+    form: How the model reads that is to be trained.
+    vocabulary: What its tokens are.
+    **settings: Of the objective of that name.
+
+  Raises:
+    UserError: A model that reads so cannot be asked this.
+  """
   if name not in OBJECTIVES:
     raise UserError(
       f'There is no objective {name!r}. Set config.objective.name to one of'
       f' {", ".join(OBJECTIVES)}.'
     )
-  return OBJECTIVES[name](**settings)
+  return OBJECTIVES[name](form, vocabulary, **settings)

@@ -28,13 +28,16 @@ class Objective(NamedTuple):
       is drawn from (seed, i) alone, so it is the same on any number of hosts.
     loss: `(answers, targets, weights) -> (terms, metrics)`: sums, never means.
     example_length: How many tokens an example needs for `length` inputs.
-    scales: How much each term counts.
+    scales: How much each term counts; its keys are what a model must answer.
+    reads: What of an example it wants beside `tokens` and `valid`: `bytes`,
+      `word_starts`.
   """
 
   prepare: Callable[[Examples, Int[np.ndarray, 'B'], int], Batch]
   loss: Callable[..., tuple[dict[str, Term], dict[str, Metric]]]
   example_length: Callable[[int], int]
   scales: Mapping[str, float]
+  reads: tuple[str, ...] = ()
 
 
 def cross_entropy(
