@@ -1,108 +1,20 @@
-"""Optimizers and learning-rate schedules, by the name a config calls them."""
+"""Optimizers, by the name a config calls them."""
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from lm.training.layerwise import per_layer
+from lm.training.schedules import make_schedule
 from lm.types import PyTree, UserError, path_of
 
 # What weight decay shrinks, decided by name: with layers stacked, the number of
 # axes no longer tells a matrix from a vector.
-MATRICES = r'(kernel|embedding|position)$'
-
-
-def cosine(peak, end, steps, **_):
-  """Half a wave, from `peak` to `end`."""
-  return optax.cosine_decay_schedule(peak, steps, end / peak)
-
-
-def linear(peak, end, steps, **_):
-  """A straight line, from `peak` to `end`."""
-  return optax.linear_schedule(peak, end, steps)
-
-
-def constant(peak, end, steps, **_):
-  """`peak` for ever."""
-  del end, steps
-  return optax.constant_schedule(peak)
-
-
-def inverse_sqrt(peak, end, steps, *, warmup_steps, **_):
-  """Falls with the square root of the step (Vaswani et al. 2017, 5.3)."""
-  del end, steps
-  first = max(warmup_steps, 1)
-  return lambda step: peak * (first / (first + step)) ** 0.5
-
-
-def warmup_stable_decay(peak, end, steps, *, decay_steps, **_):
-  """`peak` until the last `decay_steps`, then a line (Hu et al. 2024, 4)."""
-  decay_steps = min(decay_steps, steps)
-  return optax.join_schedules(
-    [
-      optax.constant_schedule(peak),
-      optax.linear_schedule(peak, end, decay_steps),
-    ],
-    [steps - decay_steps],
-  )
-
-
-SCHEDULES = {
-  'cosine': cosine,
-  'linear': linear,
-  'constant': constant,
-  'inverse_sqrt': inverse_sqrt,
-  'warmup_stable_decay': warmup_stable_decay,
-}
-
-
-def make_schedule(
-  name: str,
-  num_steps: int,
-  learning_rate: float,
-  warmup_steps: int,
-  end_learning_rate: float,
-  decay_steps: int,
-) -> optax.Schedule:
-  """Returns the learning rate as a function of the step, counted from 0.
-
-  It rises in a straight line, and then goes as `SCHEDULES[name]` does.
-
-  Args:
-    name: One of `SCHEDULES`.
-    num_steps: Of the whole run.
-    learning_rate: The highest.
-    warmup_steps: How many steps rise to it.
-    end_learning_rate: The lowest, at the end.
-    decay_steps: Of 'warmup_stable_decay'; 0: a tenth of `num_steps`.
-  """
-  if name not in SCHEDULES:
-    raise UserError(
-      f'There is no schedule {name!r}. Set config.optimizer.schedule to one of'
-      f' {", ".join(SCHEDULES)}.'
-    )
-  steps = num_steps - warmup_steps
-  if steps < 1 or not 0 <= end_learning_rate <= learning_rate > 0:
-    raise UserError(
-      f'There is no schedule of {num_steps} steps, {warmup_steps} of them'
-      f' warm-up, from {learning_rate} to {end_learning_rate}. Set'
-      ' config.optimizer.warmup_steps under config.num_steps, learning_rate'
-      ' above 0, and end_learning_rate up to learning_rate.'
-    )
-  after = SCHEDULES[name](
-    learning_rate,
-    end_learning_rate,
-    steps,
-    warmup_steps=warmup_steps,
-    decay_steps=decay_steps or max(num_steps // 10, 1),
-  )
-  # The first step already learns: a rate of 0 would waste it.
-  rising = optax.linear_schedule(
-    learning_rate / (warmup_steps + 1), learning_rate, max(warmup_steps, 1)
-  )
-  return optax.join_schedules([rising, after], [warmup_steps])
+MATRICES = r'(kernel|embedding|token_type)$'
 
 
 def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
@@ -115,8 +27,81 @@ def sgd(momentum: float = 0.0):
   return optax.trace(momentum) if momentum else optax.identity()
 
 
+class Moments(NamedTuple):
+  """Moving averages of the gradients, and of their squares."""
+
+  mu: PyTree
+  nu: PyTree
+
+
+def bert_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6):
+  """BERT's Adam (its optimization.py): the averages are not corrected.
+
+  They begin at 0 and so are too small at first, the squares' more so: early
+  steps are up to 6.6 times as large as Adam's.
+  """
+
+  def init(params: PyTree) -> Moments:
+    return Moments(*(jax.tree.map(jnp.zeros_like, params) for _ in range(2)))
+
+  def update(updates: PyTree, state: Moments, params: PyTree = None):
+    del params
+    mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+    nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+    step = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+    return step, Moments(mu, nu)
+
+  return optax.GradientTransformation(init, update)
+
+
+def adafactor(
+  decay_rate: float = 0.8,
+  min_dim_size_to_factor: int = 128,
+  clipping_threshold: float = 1.0,
+  multiply_by_parameter_scale: bool = True,
+  momentum: float = 0.0,
+):
+  """Adafactor (Shazeer and Stern 2018), with T5's settings.
+
+  T5 neither decays weights nor clips the gradients' global norm: with it go
+  weight_decay and clip_norm 0, and the schedule 'rsqrt'.
+
+  Args:
+    decay_rate: The average of squares forgets as t^-decay_rate, at step t.
+    min_dim_size_to_factor: A matrix keeps averages of its rows and columns
+      only, if it has this many of both.
+    clipping_threshold: The greatest root mean square of an array's update;
+      0: any.
+    multiply_by_parameter_scale: Whether learning_rate is a share of an array's
+      root mean square, which counts as 0.001 at least.
+    momentum: Share of the earlier updates in each; 0: none.
+  """
+  if not 0 < decay_rate <= 1:
+    raise UserError(
+      f'decay_rate is {decay_rate}, but step t forgets t^-decay_rate of what'
+      ' was before. Set config.optimizer.decay_rate above 0, up to 1; T5 uses'
+      ' 0.8.'
+    )
+  parts = [
+    optax.scale_by_factored_rms(
+      decay_rate=decay_rate,
+      min_dim_size_to_factor=min_dim_size_to_factor,
+      epsilon=1e-30,
+    )
+  ]
+  if clipping_threshold:
+    parts.append(optax.clip_by_block_rms(clipping_threshold))
+  if multiply_by_parameter_scale:
+    parts.append(optax.scale_by_param_block_rms(1e-3))
+  if momentum:
+    parts.append(optax.ema(momentum, debias=False))
+  return per_layer(optax.chain(*parts))
+
+
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
   'adamw': adamw,
+  'bert_adam': bert_adam,
+  'adafactor': adafactor,
   'sgd': sgd,
 }
 
@@ -152,7 +137,7 @@ def build(
       leave everything as it is.
     learning_rate: The highest of the schedule.
     schedule: Its shape; for this and the next three, see `make_schedule`.
-    warmup_steps: Steps that rise to `learning_rate`.
+    warmup_steps: Steps before the rate falls.
     end_learning_rate: The lowest of the schedule.
     decay_steps: Of 'warmup_stable_decay'.
     weight_decay: Times the learning rate, what a step takes off a parameter.
@@ -164,6 +149,11 @@ def build(
     raise UserError(
       f'There is no optimizer {name!r}. Set config.optimizer.name to one of'
       f' {", ".join(OPTIMIZERS)}.'
+    )
+  if clip_norm < 0:
+    raise UserError(
+      f'clip_norm is {clip_norm}, but a norm is not negative. Set'
+      ' config.optimizer.clip_norm above 0, or to 0 to clip nothing.'
     )
   rate = make_schedule(
     schedule,

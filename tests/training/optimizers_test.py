@@ -1,4 +1,4 @@
-"""Optimizers and schedules do what their papers say."""
+"""Optimizers do what their papers say."""
 
 import jax
 import jax.numpy as jnp
@@ -6,71 +6,23 @@ import numpy as np
 import optax
 import pytest
 
+from lm import models
+from lm.parallel import mesh as meshes
 from lm.training import optimizers
 from lm.types import UserError, path_of
 from tests.models import tiny
-
-HALF = 0.5**0.5
-
-# Of a run of 8 steps, 2 of them warm-up, from 0.6: the rates at 0, 1, 2, ...
-SCHEDULES = [
-  ('constant', {}, [0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]),
-  ('linear', {}, [0.2, 0.4, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]),
-  (
-    'linear',
-    {'end_learning_rate': 0.3},
-    [0.2, 0.4, 0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.3],
-  ),
-  (
-    'linear',
-    {'warmup_steps': 0},
-    [0.6, 0.525, 0.45, 0.375, 0.3, 0.225, 0.15, 0.075, 0.0],
-  ),
-  (
-    'cosine',  # Of 0, 30, 60, ... degrees.
-    {'end_learning_rate': 0.1},
-    [0.2, 0.4, 0.6, 0.35 + 0.125 * 3**0.5, 0.475, 0.35, 0.225]
-    + [0.35 - 0.125 * 3**0.5, 0.1, 0.1],
-  ),
-  (
-    'inverse_sqrt',
-    {},
-    [0.2, 0.4, 0.6, 0.6 * (2 / 3) ** 0.5, 0.6 * HALF]
-    + [0.6 * 0.4**0.5, 0.6 / 3**0.5, 0.6 * (2 / 7) ** 0.5, 0.3],
-  ),
-  ('inverse_sqrt', {'warmup_steps': 0}, [0.6, 0.6 * HALF, 0.6 / 3**0.5, 0.3]),
-  (
-    'warmup_stable_decay',
-    {'decay_steps': 3},
-    [0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.4, 0.2, 0.0, 0.0],
-  ),
-  (
-    'warmup_stable_decay',  # A tenth of the steps, and one at least.
-    {'end_learning_rate': 0.3},
-    [0.2, 0.4, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.3, 0.3],
-  ),
-]
-
-
-@pytest.mark.parametrize('schedule, changes, rates', SCHEDULES)
-def test_a_schedule_goes_through_these_rates(schedule, changes, rates):
-  settings = {'learning_rate': 0.6, 'warmup_steps': 2} | changes
-  _, rate = optimizers.build('sgd', 8, schedule=schedule, **settings)
-  got = jax.jit(jax.vmap(rate))(jnp.arange(len(rates)))
-  np.testing.assert_allclose(got, rates, atol=1e-6)
 
 
 @pytest.mark.parametrize(
   'arguments, message',
   [
     ({'name': 'adam'}, 'config.optimizer.name to one of adamw'),
-    ({'schedule': 'cosin'}, 'config.optimizer.schedule to one of cosine'),
-    ({'warmup_steps': 8}, 'Set config.optimizer.warmup_steps under'),
-    ({'learning_rate': 0.0}, 'learning_rate above 0'),
-    ({'end_learning_rate': 1.0}, 'end_learning_rate up to learning_rate'),
+    ({'clip_norm': -1.0}, 'clip_norm is -1.0, .* config.optimizer.clip_norm'),
+    ({'name': 'adafactor', 'decay_rate': -0.8}, 'config.optimizer.decay_rate'),
+    ({'name': 'adafactor', 'decay_rate': 1.5}, 'config.optimizer.decay_rate'),
   ],
 )
-def test_what_cannot_be_followed_is_refused(arguments, message):
+def test_what_is_no_optimizer_is_refused(arguments, message):
   settings = {'name': 'adamw', 'learning_rate': 0.6} | arguments
   with pytest.raises(UserError, match=message):
     optimizers.build(num_steps=8, **settings)
@@ -156,6 +108,164 @@ def test_adamw_is_that_of_torch():
     np.testing.assert_allclose(got[name], param.detach().numpy(), rtol=2e-5)
 
 
+def in_three_steps(name, params, grads, rates, **settings):
+  """Returns `params` after `build` took them along a line of rates."""
+  tx, rate = optimizers.build(
+    name, 5, schedule='linear', learning_rate=0.1, warmup_steps=1, **settings
+  )
+  np.testing.assert_allclose([rate(i) for i in range(3)], rates, rtol=1e-6)
+  params = as_float32(params)
+  state, update = tx.init(params), tiny.quick_jit(tx.update)
+  for each in grads:
+    updates, state = update(as_float32(each), state, params)
+    params = optax.apply_updates(params, updates)
+  return params
+
+
+@pytest.mark.parametrize(
+  'settings, b1, b2, eps',
+  [
+    ({}, 0.9, 0.999, 1e-6),  # As published.
+    ({'b2': 0.98}, 0.9, 0.98, 1e-6),
+    ({'b1': 0.5, 'eps': 0.1}, 0.5, 0.999, 0.1),
+  ],
+)
+def test_adam_of_bert_corrects_nothing_and_decays_beside(settings, b1, b2, eps):
+  got = in_three_steps(
+    'bert_adam',
+    PARAMS,
+    GRADS,
+    RATES,
+    clip_norm=0.0,
+    weight_decay=0.01,
+    **settings,
+  )
+  for name, decay in [('kernel', 0.01), ('bias', 0.0)]:
+    x, m, v = PARAMS['mlp'][name], 0.0, 0.0
+    for grads, rate in zip(GRADS, RATES):
+      g = grads['mlp'][name]
+      m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+      x = x - rate * (m / (np.sqrt(v) + eps) + decay * x)
+    np.testing.assert_allclose(got['mlp'][name], x, rtol=1e-5, atol=1e-6)
+
+
+FIRST = {
+  'tall/kernel': RNG.normal(size=(7, 4)),
+  'square/kernel': RNG.normal(size=(5, 5)),
+  'small/kernel': RNG.normal(size=(3, 9)),  # Too few rows to factor.
+  'norm/scale': 1 + RNG.normal(size=6),
+  'norm/bias': np.zeros(6),  # Counts as of 0.001.
+}
+# Sparse, as those of embeddings are; the second ones are far larger.
+SECOND = [
+  {
+    name: size * RNG.normal(size=x.shape) * (RNG.random(x.shape) > 0.3)
+    for name, x in FIRST.items()
+  }
+  for size in (1.0, 30.0, 0.1)
+]
+
+
+def rms(x):
+  return np.sqrt(np.mean(x**2))
+
+
+def adafactor_by_hand(x, grads, *, rows, threshold, scaled, momentum, power):
+  """Algorithms 4 and 5 of Shazeer and Stern (2018), with sections 6 to 8."""
+  v = r = c = mean = 0.0
+  for t, (g, rate) in enumerate(zip(grads, RATES), start=1):
+    old = 1 - t**-power
+    square = g**2 + 1e-30
+    if g.ndim == 2 and min(g.shape) >= rows:
+      r = old * r + (1 - old) * square.sum(1)
+      c = old * c + (1 - old) * square.sum(0)
+      v = np.outer(r, c) / r.sum()
+    else:
+      v = old * v + (1 - old) * square
+    u = g / np.sqrt(v)
+    if threshold:
+      u = u / max(1, rms(u) / threshold)
+    if scaled:
+      u = u * max(1e-3, rms(x))
+    mean = momentum * mean + (1 - momentum) * u
+    x = x - rate * mean
+  return x
+
+
+@pytest.mark.parametrize(
+  'settings, expected',
+  [
+    ({}, {}),  # As T5: of these, none is large enough to factor.
+    ({'min_dim_size_to_factor': 4}, {'rows': 4}),
+    ({'min_dim_size_to_factor': 1}, {'rows': 1}),
+    ({'clipping_threshold': 0.0}, {'threshold': 0}),
+    ({'clipping_threshold': 0.5}, {'threshold': 0.5}),
+    ({'multiply_by_parameter_scale': False}, {'scaled': False}),
+    ({'momentum': 0.9}, {'momentum': 0.9}),
+    ({'decay_rate': 0.5}, {'power': 0.5}),
+  ],
+)
+def test_adafactor_is_the_algorithm_of_its_paper(settings, expected):
+  got = in_three_steps(
+    'adafactor', FIRST, SECOND, RATES, clip_norm=0.0, **settings
+  )
+  how = {'rows': 128, 'threshold': 1.0, 'scaled': True, 'momentum': 0.0}
+  how = how | {'power': 0.8} | expected
+  for name, x in FIRST.items():
+    expected = adafactor_by_hand(x, [grads[name] for grads in SECOND], **how)
+    np.testing.assert_allclose(got[name], expected, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize('rows, factored', [(128, True), (127, False)])
+def test_adafactor_factors_from_128_rows_on(rows, factored):
+  tx, _ = optimizers.build('adafactor', 9, learning_rate=0.1)
+  params = {'kernel': jax.ShapeDtypeStruct((rows, 200), jnp.float32)}
+  leaves = jax.tree.leaves(jax.eval_shape(tx.init, params))
+  assert (sum(leaf.size for leaf in leaves) < 400) == factored
+
+
+@pytest.mark.peers
+def test_adafactor_is_that_of_transformers():
+  import torch
+  from transformers.optimization import Adafactor
+
+  params = {
+    name: torch.nn.Parameter(torch.tensor(x, dtype=torch.float32))
+    for name, x in FIRST.items()
+  }
+  optimizer = Adafactor(
+    params.values(),
+    lr=0.01,
+    eps=(1e-30, 1e-3),
+    clip_threshold=1.0,
+    decay_rate=-0.8,
+    scale_parameter=True,
+    relative_step=False,
+    warmup_init=False,
+  )
+  tx, _ = optimizers.build(
+    'adafactor',
+    5,
+    learning_rate=0.01,
+    schedule='rsqrt',
+    warmup_steps=10_000,
+    clip_norm=0.0,
+    min_dim_size_to_factor=1,  # There, every matrix is factored.
+  )
+  got = as_float32(FIRST)
+  state, update = tx.init(got), tiny.quick_jit(tx.update)
+  for grads in [*SECOND, *SECOND[:2]]:
+    for name, param in params.items():
+      param.grad = torch.tensor(grads[name], dtype=torch.float32)
+    optimizer.step()
+    updates, state = update(as_float32(grads), state, got)
+    got = optax.apply_updates(got, updates)
+  for name, param in params.items():
+    expected = param.detach().numpy()
+    assert np.abs(expected - FIRST[name]).max() > 1e-5
+    np.testing.assert_allclose(got[name], expected, rtol=1e-5, atol=1e-8)
+
+
 def test_sgd_adds_momentum():
   tx, _ = optimizers.build(
     'sgd',
@@ -176,7 +286,7 @@ def test_sgd_adds_momentum():
 BLOCK = 'decoder/block'
 DECAYED = {
   'token/embedding',
-  'position',
+  'position/embedding',
   f'{BLOCK}/attention/query/kernel',
   f'{BLOCK}/attention/key/kernel',
   f'{BLOCK}/attention/value/kernel',
@@ -200,6 +310,14 @@ KEPT = {
 }
 
 
+def params_of(family, preset):
+  """Returns the shapes of a published model."""
+  model, tokens = models.build(family, preset), jnp.ones((1, 2), jnp.int32)
+  reads = {'source_tokens': tokens} if family in ('t5', 'transformer') else {}
+  init = lambda: model.init(jax.random.key(0), tokens=tokens, **reads)
+  return jax.eval_shape(init)['params']
+
+
 def updates_of(grads, params, **settings):
   tx, _ = optimizers.build(
     'sgd', 9, learning_rate=0.5, schedule='constant', **settings
@@ -219,6 +337,38 @@ def test_decay_shrinks_matrices_and_tables_alone():
   for path, leaf in leaves:
     share = 0.1 if path_of(path) in DECAYED else 0.0
     np.testing.assert_allclose(updates[path_of(path)], -share * leaf, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'family, preset',
+  [
+    ('bert', 'base'),
+    ('roberta', 'base'),
+    ('t5', 'small'),
+    ('t5', 'v1.1-small'),
+    ('transformer', 'base'),
+  ],
+)
+def test_decay_spares_norms_and_biases_alone(family, preset):
+  params = params_of(family, preset)
+  leaves = jax.tree.leaves_with_path(
+    optimizers.decayed(optimizers.MATRICES)(params)
+  )
+  spared = {path_of(path).split('/')[-1] for path, kept in leaves if not kept}
+  biases = {'scale', 'bias', 'output_bias', 'relative_bias'}
+  shrunk = {path_of(path).split('/')[-1] for path, kept in leaves if kept}
+  assert spared <= biases and not shrunk & biases
+
+
+def test_adafactor_of_t5_keeps_little_of_what_adam_keeps():
+  params = params_of('t5', 'v1.1-small')
+  sizes = {}
+  for name in ('adamw', 'adafactor'):
+    tx, _ = optimizers.build(name, 9, learning_rate=0.01)
+    state = jax.eval_shape(tx.init, params)
+    meshes.state_shardings(state, meshes.make_mesh(fsdp=2, tensor=2))
+    sizes[name] = sum(leaf.size for leaf in jax.tree.leaves(state))
+  assert 0 < sizes['adafactor'] < sizes['adamw'] / 500
 
 
 def test_a_pattern_says_what_decays_instead():
