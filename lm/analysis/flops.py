@@ -5,7 +5,10 @@ model needs, so neither recomputed activations nor a skipped half of a causal
 mask change it.
 """
 
+import math
 import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 
@@ -39,34 +42,79 @@ PEAKS = (
 )
 
 
-def training_flops_per_token(
-  num_params: int, num_layers: int, length: int, width: int
-) -> float:
-  """Returns the FLOPs, forward and backward, of one token.
+# Which tokens are multiplied by a parameter: those of the row, the source or
+# the answers asked for; once a text; or none, since it is looked up. The first
+# pattern found in its path decides.
+SEEN_BY = (
+  (r'cross/(key|value)/', 'source'),
+  (r'^decoder/', 'row'),
+  (r'^encoder/', 'source or row'),
+  (r'^(generator|transform|output_bias)', 'answers'),
+  (r'^(token|output)/embedding$', 'answers'),
+  (r'^(pooler|label|next_sentence)/', 'text'),
+  (r'^(tags|start|end|replaced)', 'row'),
+  (r'', 'none'),
+)
 
-  A multiplication and an addition by each parameter, once forward and twice
-  backward; and of scores and values in each attention the same over all
-  positions.
+
+class Lengths(NamedTuple):
+  """How many tokens of each kind an example has.
+
+  Attributes:
+    row: Those that the model answers for.
+    answers: Positions at which the vocabulary is scored.
+    source: Those that a decoder reads; 0: there is no source.
+  """
+
+  row: int
+  answers: int
+  source: int = 0
+
+
+def lengths_of(inputs: Mapping[str, Any]) -> Lengths:
+  """Returns the lengths of an example with these inputs, `[B, ...]` each."""
+  length = lambda name: inputs[name].shape[1] if name in inputs else 0
+  return Lengths(
+    length('tokens'),
+    length('predict_at') or length('tokens'),
+    length('source_tokens'),
+  )
+
+
+def training_flops(params: PyTree, lengths: Lengths) -> float:
+  """Returns the FLOPs, forward and backward, of one example.
+
+  A multiplication and an addition by each parameter for each token that it
+  sees, once forward and twice backward; and of scores and values in each
+  attention the same over all positions.
 
   Args:
-    num_params: Those that a token is multiplied by. Tables of tokens and
-      positions are looked up, and do not count; the vocabulary projection
-      does, whether or not it is tied to a table.
-    num_layers: Attentions that a token passes.
-    length: Positions that each attention sees.
-    width: Heads times head size.
+    params: Arrays, or their shapes alone, layers stacked.
+    lengths: Of the example.
   """
-  return 6.0 * num_params + 12.0 * num_layers * length * width
-
-
-def num_multiplied(params: PyTree) -> int:
-  """Returns how many of a model's parameters each token is multiplied by.
-
-  All but the table of positions: that of tokens is looked up on the way in, and
-  multiplied by on the way out.
-  """
+  row, answers, source = lengths
+  tokens = {
+    'row': row,
+    'source': source,
+    'source or row': source or row,
+    'answers': answers,
+    'text': 1,
+    'none': 0,
+  }
   leaves, _ = jax.tree_util.tree_flatten_with_path(params)
-  return sum(x.size for path, x in leaves if path_of(path) != 'position')
+  arrays = {path_of(path): array for path, array in leaves}
+  if 'output/embedding' in arrays:  # Then the other table is looked up only.
+    del arrays['token/embedding']
+  total = 0.0
+  for path, array in arrays.items():
+    seen = next(by for pattern, by in SEEN_BY if re.search(pattern, path))
+    total += 6.0 * math.prod(array.shape) * tokens[seen]
+    if path.endswith('query/kernel'):  # N D H K
+      layers, _, heads, width = array.shape
+      queries = row if path.startswith('decoder') else source or row
+      keys = source if 'cross' in path else queries
+      total += 12.0 * layers * heads * width * queries * keys
+  return total
 
 
 def peak_flops(device_kind: str) -> float | None:

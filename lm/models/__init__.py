@@ -7,12 +7,22 @@ from typing import Any
 
 from flax import linen as nn
 
+from lm.models.bert import BERT
+from lm.models.config import TransformerConfig
+from lm.models.electra import ELECTRA
+from lm.models.encoder_decoder import EncoderDecoder
 from lm.models.gpt import GPT
 from lm.models.presets import PRESETS
-from lm.models.transformer import TransformerConfig
 from lm.types import UserError
 
-MODELS = {'gpt': GPT}
+MODELS = {
+  'gpt': GPT,
+  'bert': BERT,
+  'roberta': BERT,
+  'electra': ELECTRA,
+  't5': EncoderDecoder,
+  'transformer': EncoderDecoder,
+}
 
 
 def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:
@@ -55,6 +65,14 @@ def build(name: str, preset: str, **settings: Any) -> nn.Module:
   )
   own = {key: value for key, value in settings.items() if key not in shared}
   return MODELS[name](config, **own)
+
+
+def inputs(model: nn.Module) -> frozenset[str]:
+  """Returns the keyword arguments that tell `model` anything."""
+  names = {*inspect.signature(type(model).answer).parameters} - {'self'}
+  if getattr(model, 'num_token_types', 0) < 2:
+    names.discard('token_types')  # All are of one type.
+  return frozenset(names)
 
 
 def _check(name: str, preset: str) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from lm.models.masks import Mask
+from lm.models.positions import RelativeBias
 
 
 def attend(
@@ -16,6 +17,7 @@ def attend(
   mask: Mask,
   slots: Int[Array, '#B Q'],
   dropout: Callable[[Array], Array],
+  bias: RelativeBias | None = None,
 ) -> Float[Array, 'B Q H K']:
   """Reads the values by how well their keys match (Vaswani et al. 2017, 3.2).
 
@@ -29,11 +31,15 @@ def attend(
     mask: What each query may see.
     slots: Where each query stands among the keys.
     dropout: Applied to the weights; the identity outside training.
+    bias: Added to the scores.
   """
   scores = jnp.einsum(
     'BQHK,BTHK->BHQT', query, key, preferred_element_type=jnp.float32
   )
-  seen = mask.dense(slots, jnp.arange(key.shape[1])[None])
+  keys = jnp.arange(key.shape[1])[None]
+  if bias is not None:
+    scores += bias.dense(slots, keys)
+  seen = mask.dense(slots, keys)
   if seen is not None:  # Not -inf: a row that sees nothing must not be NaN.
     scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min)
   weights = dropout(jax.nn.softmax(scores, axis=-1).astype(value.dtype))

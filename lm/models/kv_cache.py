@@ -59,6 +59,27 @@ def append(
   return keys.value.swapaxes(1, 2), values.value.swapaxes(1, 2)
 
 
+def source(
+  module: nn.Module,
+  heads: tuple[Float[Array, 'B S H K'], Float[Array, 'B S H K']] | None,
+) -> tuple[Float[Array, 'B S H K'], Float[Array, 'B S H K']]:
+  """Returns the keys and values of a source, remembered while decoding.
+
+  Args:
+    module: What remembers them.
+    heads: Both, where the source is read; None: as they were read before.
+  """
+  if not is_on(module):
+    return heads
+  names = ('source_keys', 'source_values')
+  if heads is not None:  # Heads before tokens, as in `append`.
+    for name, array in zip(names, heads):
+      module.put_variable('cache', name, array.swapaxes(1, 2))
+    return heads
+  key, value = (module.get_variable('cache', name) for name in names)
+  return key.swapaxes(1, 2), value.swapaxes(1, 2)
+
+
 def empty(like: PyTree, capacity: int) -> PyTree:
   """Returns a cache with room for `capacity` tokens a row and none in it.
 

@@ -17,50 +17,78 @@ class Mask:
 
   Attributes:
     causal: A query sees its own slot and those before it.
+    split_heads: The first of these two numbers of heads see so, and the others
+      their own slot and those after it.
     window: A query sees this many slots up to its own; needs `causal`.
     valid: The keys that hold a token.
     segment_ids: Which document each token is of; others are not seen.
+    query_segment_ids: Of the queries, where they are not of the same row.
+    prefix: The keys that all of their document see, whatever its direction.
   """
 
   causal: bool = struct.field(pytree_node=False, default=False)
+  split_heads: tuple[int, int] | None = struct.field(
+    pytree_node=False, default=None
+  )
   window: Int[Array, ''] | Int[Array, 'N'] | None = None
   valid: Bool[Array, 'B T'] | None = None
   segment_ids: Int[Array, 'B T'] | None = None
+  query_segment_ids: Int[Array, 'B Q'] | None = None
+  prefix: Bool[Array, 'B T'] | None = None
 
   def __and__(self, other: 'Mask') -> 'Mask':
     return Mask(
       causal=self.causal or other.causal,
+      split_heads=_both(self.split_heads, other.split_heads, _refuse),
       window=_both(self.window, other.window, jnp.minimum),
       valid=_both(self.valid, other.valid, jnp.logical_and),
       segment_ids=_both(self.segment_ids, other.segment_ids, _refuse),
+      query_segment_ids=_both(
+        self.query_segment_ids, other.query_segment_ids, _refuse
+      ),
+      prefix=_both(self.prefix, other.prefix, jnp.logical_or),
     )
 
   def dense(
     self, queries: Int[Array, '#B Q'], keys: Int[Array, '#B T']
-  ) -> Bool[Array, '#B 1 #Q T'] | None:
+  ) -> Bool[Array, '#B #H #Q T'] | None:
     """Returns the matrix for these slots, or None if all is seen."""
     queries, keys = queries[:, None, :, None], keys[:, None, None, :]
     seen = []
     if self.causal:
       seen.append(keys <= queries)
+    if self.split_heads is not None:
+      heads = ((keys <= queries, keys >= queries), self.split_heads)
+      seen.append(
+        jnp.concatenate([jnp.repeat(x, n, axis=1) for x, n in zip(*heads)], 1)
+      )
     if self.window is not None:
       seen.append(keys > queries - self.window)
+    if self.prefix is not None and seen:  # Decoding, the cache is longer.
+      room = keys.shape[-1] - self.prefix.shape[-1]
+      prefix = jnp.pad(self.prefix, ((0, 0), (0, room)))[:, None, None, :]
+      seen = [_all(seen) | prefix]
     if self.valid is not None:
       seen.append(self.valid[:, None, None, :])
     if self.segment_ids is not None:
-      ids = self.segment_ids
-      seen.append((ids[:, :, None] == ids[:, None, :])[:, None])
-    if not seen:
-      return None
-    whole = seen[0]
-    for condition in seen[1:]:
-      whole = whole & condition
-    return whole
+      ids, own = self.segment_ids, self.query_segment_ids
+      own = ids if own is None else own
+      seen.append((own[:, :, None] == ids[:, None, :])[:, None])
+    return _all(seen) if seen else None
 
 
 def causal() -> Mask:
   """A position sees itself and what precedes it."""
   return Mask(causal=True)
+
+
+def direction(attention: str, num_heads: int) -> Mask:
+  """Returns what `TransformerConfig.attention` allows."""
+  return {
+    'causal': causal(),
+    'bidirectional': Mask(),
+    'forward_backward': Mask(split_heads=(-(-num_heads // 2), num_heads // 2)),
+  }[attention]
 
 
 def window(size: Int[Array, ''] | Int[Array, 'N'] | int) -> Mask:
@@ -73,9 +101,35 @@ def valid(keys: Bool[Array, 'B T']) -> Mask:
   return Mask(valid=keys)
 
 
-def same_segment(segment_ids: Int[Array, 'B T']) -> Mask:
+def same_segment(
+  segment_ids: Int[Array, 'B T'],
+  query_segment_ids: Int[Array, 'B Q'] | None = None,
+) -> Mask:
   """Documents packed into one row do not see each other."""
-  return Mask(segment_ids=segment_ids)
+  return Mask(segment_ids=segment_ids, query_segment_ids=query_segment_ids)
+
+
+def prefix(keys: Bool[Array, 'B T']) -> Mask:
+  """What precedes nothing: all of its document may see it."""
+  return Mask(prefix=keys)
+
+
+def of_tokens(
+  valid: Bool[Array, 'B T'] | None,
+  segment_ids: Int[Array, 'B T'] | None,
+) -> Mask:
+  """Returns what is seen of a row with padding or several documents."""
+  mask = Mask()
+  if valid is not None:
+    mask &= Mask(valid=valid)
+  return mask if segment_ids is None else mask & same_segment(segment_ids)
+
+
+def _all(conditions):
+  whole = conditions[0]
+  for condition in conditions[1:]:
+    whole = whole & condition
+  return whole
 
 
 def _both(ours, theirs, join):
@@ -85,4 +139,4 @@ def _both(ours, theirs, join):
 
 
 def _refuse(ours, theirs):
-  raise ValueError('Two masks with segment_ids cannot be joined: give one.')
+  raise ValueError('Two such masks cannot be joined: give one.')

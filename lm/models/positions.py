@@ -1,9 +1,11 @@
-"""How a model knows the order of its tokens: sinusoidal and rotary positions.
+"""How a model knows the order of its tokens: waves, rotation, or distance.
 
-Learned positions are a table of parameters, and stand in the model's file.
+Learned positions are a table of parameters; see `lm.models.embeddings`.
 """
 
 import jax.numpy as jnp
+import numpy as np
+from flax import struct
 from jaxtyping import Array, Float, Int
 
 
@@ -32,6 +34,49 @@ def rotate(
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   turned = [first * cos - second * sin, second * cos + first * sin]
   return jnp.concatenate(turned, axis=-1).astype(x.dtype)
+
+
+@struct.dataclass
+class RelativeBias:
+  """A bias for each head by how far the key is from the query.
+
+  Attributes:
+    table: A bias for each bucket of distances.
+    bidirectional: Whether keys that follow have buckets of their own.
+    max_distance: From here on, all distances are in the last bucket.
+  """
+
+  table: Float[Array, 'R H']
+  bidirectional: bool = struct.field(pytree_node=False)
+  max_distance: int = struct.field(pytree_node=False)
+
+  def dense(
+    self, queries: Int[Array, '#B Q'], keys: Int[Array, '#B T']
+  ) -> Float[Array, '#B H Q T']:
+    """Returns the bias between these slots."""
+    buckets, half = self.table.shape[0], 0
+    after = keys[:, None, :] - queries[:, :, None]
+    if self.bidirectional:
+      buckets = half = buckets // 2
+    of_distance = jnp.asarray(_buckets(buckets, self.max_distance))
+    distance = jnp.abs(after) if self.bidirectional else jnp.maximum(-after, 0)
+    bucket = of_distance[jnp.minimum(distance, self.max_distance)]
+    bucket += jnp.where(after > 0, half, 0)
+    return jnp.moveaxis(self.table.astype(jnp.float32)[bucket], -1, 1)
+
+
+def _buckets(buckets: int, max_distance: int) -> Int[np.ndarray, 'M']:
+  """Returns the bucket of each distance (Raffel et al. 2020, 2.1).
+
+  One bucket a distance for the first half, then each is longer than the one
+  before. In float32, as where the models were trained.
+  """
+  exact = buckets // 2
+  distance = np.arange(max_distance + 1)
+  ratio = np.maximum(distance, exact).astype(np.float32) / np.float32(exact)
+  steps = np.log(ratio) / np.float32(np.log(max_distance / exact))
+  far = exact + (steps * np.float32(buckets - exact)).astype(np.int32)
+  return np.where(distance < exact, distance, np.minimum(far, buckets - 1))
 
 
 def _angles(positions, width):

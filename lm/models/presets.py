@@ -1,5 +1,7 @@
 """The published sizes, by name. Counts are held to their papers by a test."""
 
+from typing import Any
+
 GPT2 = {
   'vocab_size': 50_257,
   'max_len': 1024,
@@ -7,14 +9,25 @@ GPT2 = {
   'attention_dropout': 0.1,
   'residual_dropout': 0.1,
   'position_init_std': 0.01,  # OpenAI's code; the rest has 0.02.
+  'scale_residual_init': True,
 }
 
 # Layer numbers alternate between dense and locally banded attention, in a band
 # whose width is not published: 256 is the reading of GPT-Neo.
-GPT3 = {'vocab_size': 50_257, 'max_len': 2048, 'local_window': 256}
+GPT3 = {
+  'vocab_size': 50_257,
+  'max_len': 2048,
+  'local_window': 256,
+  'scale_residual_init': True,
+}
 
 # nanoGPT leaves out every bias, the norms' included, and has the exact GELU.
-NANOGPT = {'vocab_size': None, 'use_bias': False, 'activation': 'gelu'}
+NANOGPT = {
+  'vocab_size': None,
+  'use_bias': False,
+  'activation': 'gelu',
+  'scale_residual_init': True,
+}
 
 
 def _sizes(num_layers, num_heads, embed_dim):
@@ -72,7 +85,6 @@ GPT = {
     'norm_position': 'post',
     'position': 'sinusoidal',
     'scale_embeddings': True,
-    'scale_residual_init': False,
     # Tied to the output, and multiplied by sqrt(512) on the way in.
     'init_std': 512**-0.5,
     'embedding_dropout': 0.1,
@@ -80,4 +92,135 @@ GPT = {
   },
 }
 
-PRESETS = {'gpt': GPT}
+# An encoder that normalises after its branches, and what it embeds.
+ENCODER = {
+  'max_len': 512,
+  'attention': 'bidirectional',
+  'norm_position': 'post',
+  'activation': 'gelu',
+  'embedding_dropout': 0.1,
+  'attention_dropout': 0.1,
+  'residual_dropout': 0.1,
+  'init': 'truncated_normal',
+}
+UNCASED = ENCODER | {'vocab_size': 30_522, 'norm_eps': 1e-12}
+
+BERT = {
+  'tiny': UNCASED | _sizes(2, 2, 128),  # Turc et al. 2019, as to medium.
+  'mini': UNCASED | _sizes(4, 4, 256),
+  'small': UNCASED | _sizes(4, 8, 512),
+  'medium': UNCASED | _sizes(8, 8, 512),
+  'base': UNCASED | _sizes(12, 12, 768),
+  'large': UNCASED | _sizes(24, 16, 1024),
+  'base-cased': UNCASED | _sizes(12, 12, 768) | {'vocab_size': 28_996},
+  'large-cased': UNCASED | _sizes(24, 16, 1024) | {'vocab_size': 28_996},
+  'base-chinese': UNCASED | _sizes(12, 12, 768) | {'vocab_size': 21_128},
+}
+
+# Clark et al. 2020, table 6, with the embedding as wide as the layers.
+ELECTRA = {
+  'small': UNCASED | _sizes(12, 4, 256),
+  'base': UNCASED | _sizes(12, 12, 768) | {'generator_size': 1 / 3},
+  'large': UNCASED | _sizes(24, 16, 1024),
+}
+
+ROBERTA_ENCODER = ENCODER | {
+  'vocab_size': 50_265,
+  'num_token_types': 1,
+  'position_offset': 2,  # After the row of the padding, which is 1.
+  'init': 'normal',
+  'drop_before_pooler': True,
+}
+
+ROBERTA = {
+  'base': ROBERTA_ENCODER | _sizes(12, 12, 768),
+  'large': ROBERTA_ENCODER | _sizes(24, 16, 1024),
+}
+
+
+def _t5(num_layers, embed_dim, num_heads, mlp_dim, head_dim=64):
+  return {
+    'vocab_size': 32_128,
+    'max_len': 512,
+    'num_layers': num_layers,
+    'num_heads': num_heads,
+    'head_dim': head_dim,
+    'embed_dim': embed_dim,
+    'mlp_dim': mlp_dim,
+    'attention': 'bidirectional',
+    'norm': 'rms',
+    'norm_eps': 1e-6,
+    'use_bias': False,
+    'scale_scores': False,
+    'position': 'relative',
+    'init': 'fan_in',
+    'embedding_init_std': 1.0,
+  }
+
+
+def _t5_v1_0(*sizes, **others):
+  return (
+    _t5(*sizes, **others)
+    | _dropout(0.1)
+    | {'activation': 'relu', 'scale_logits': True}
+  )
+
+
+def _t5_v1_1(*sizes):  # Pre-trained without dropout, fine-tuned with it.
+  return _t5(*sizes) | {
+    'activation': 'gelu_tanh',
+    'gated_mlp': True,
+    'tie_embeddings': False,
+  }
+
+
+def _dropout(rate: float) -> dict[str, Any]:
+  """Returns one rate for all places."""
+  names = ('embedding', 'attention', 'residual', 'mlp', 'head')
+  return {f'{name}_dropout': rate for name in names}
+
+
+T5 = {
+  'small': _t5_v1_0(6, 512, 8, 2048),
+  'base': _t5_v1_0(12, 768, 12, 3072),
+  'large': _t5_v1_0(24, 1024, 16, 4096),
+  '3b': _t5_v1_0(24, 1024, 32, 16_384, head_dim=128),
+  '11b': _t5_v1_0(24, 1024, 128, 65_536, head_dim=128),
+  'v1.1-small': _t5_v1_1(8, 512, 6, 1024),
+  'v1.1-base': _t5_v1_1(12, 768, 12, 2048),
+  'v1.1-large': _t5_v1_1(24, 1024, 16, 2816),
+  'v1.1-xl': _t5_v1_1(24, 2048, 32, 5120),
+  'v1.1-xxl': _t5_v1_1(24, 4096, 64, 10_240),
+}
+
+
+def _vaswani(num_heads, embed_dim, rate):
+  return _sizes(6, num_heads, embed_dim) | {
+    'vocab_size': 37_000,  # English and German together, "about".
+    'max_len': 512,
+    'attention': 'bidirectional',
+    'norm_position': 'post',
+    'norm_eps': 1e-6,
+    'activation': 'relu',
+    'position': 'sinusoidal',
+    'scale_embeddings': True,
+    'init': 'glorot',
+    'embedding_init_std': embed_dim**-0.5,
+    'embedding_dropout': rate,
+    'residual_dropout': rate,
+  }
+
+
+TRANSFORMER = {
+  'base': _vaswani(8, 512, 0.1),
+  'big': _vaswani(16, 1024, 0.3),
+}
+
+PRESETS = {
+  'gpt': GPT,
+  'bert': BERT,
+  'roberta': ROBERTA,
+  'electra': ELECTRA,
+  't5': T5,
+  'transformer': TRANSFORMER,
+}

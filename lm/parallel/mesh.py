@@ -18,12 +18,12 @@ ROWS = ('data', 'fsdp')  # The axes that a batch is split over.
 # The first pattern found in a parameter's path decides. A spec is aligned to
 # the last axes, so stacked layers need no rule of their own.
 PARAMETERS = (
-  (r'token/embedding$', P('tensor', 'fsdp')),  # V D
+  (r'(token|output)/embedding$', P('tensor', 'fsdp')),  # V D
   (r'(query|key|value)/kernel$', P('fsdp', 'tensor', None)),  # D H K
   (r'(query|key|value)/bias$', P('tensor', None)),  # H K
   (r'out/kernel$', P('tensor', None, 'fsdp')),  # H K D
-  (r'up/kernel$', P('fsdp', 'tensor')),  # D F
-  (r'up/bias$', P('tensor')),  # F
+  (r'(up|gate)/kernel$', P('fsdp', 'tensor')),  # D F
+  (r'(up|gate)/bias$', P('tensor')),  # F
   (r'down/kernel$', P('tensor', 'fsdp')),  # F D
   (r'', P()),  # The rest is small: copied.
 )

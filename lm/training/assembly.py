@@ -1,5 +1,6 @@
 """What a config describes, built and checked before anything compiles."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -9,12 +10,13 @@ from jax.sharding import Mesh
 
 from lm import models, objectives
 from lm.data import datasets
+from lm.data.sources import Source
 from lm.data.tokenizers import Tokenizer
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes
 from lm.training import optimizers
 from lm.training.sections import Log, Run
-from lm.types import Batch, UserError
+from lm.types import Batch, UserError, Vocabulary
 
 
 class Parts(NamedTuple):
@@ -51,11 +53,36 @@ def assemble(
   dataset = datasets.build(**config['data'])
   check_prompt(Log(**config['log']), dataset.tokenizer)
   model = models.build(**_with_vocabulary(config['model'], dataset))
-  objective = objectives.build(**config['objective'])
+  model, objective = pair(
+    model, config['objective'], dataset.tokenizer.vocabulary
+  )
   parts = Parts(run, dataset, model, objective, tx, schedule, mesh)
   for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
   return parts
+
+
+def pair(
+  model: nn.Module, section: Mapping[str, Any], vocabulary: Vocabulary
+) -> tuple[nn.Module, Objective]:
+  """Returns the model with the heads that the objective needs, and that.
+
+  Raises:
+    UserError: They do not go together.
+  """
+  objective = objectives.build(
+    form=model.form, vocabulary=vocabulary, **section
+  )
+  asked = tuple(objective.scales)
+  heads = asked if model.heads is None else model.heads
+  missing = [term for term in asked if term not in heads]
+  if missing:
+    raise UserError(
+      f'Objective {section["name"]!r} asks for {", ".join(missing)}, and the'
+      f' heads of the model are {heads}. Leave config.model.heads away, and it'
+      ' has those that it needs.'
+    )
+  return model.clone(heads=heads), objective
 
 
 def check_prompt(show: Log, tokenizer: Tokenizer) -> None:
@@ -95,16 +122,35 @@ def feed(
   Each process makes its own rows of a batch. Training begins with example
   `start`, and goes on for ever; validation is one pass, in order.
   """
-  seed = parts.run.seed
-  source = parts.dataset.source(
-    split,
-    parts.objective.example_length,
-    seed if split == 'train' else None,
-  )
+  run, objective = parts.run, parts.objective
   rows = meshes.rows_of_this_process(batch_size)
+  taken = models.inputs(parts.model)
+
+  def read(length: int) -> Source:
+    return dataclasses.replace(parts.dataset, length=length).source(
+      split,
+      objective.example_length,
+      run.seed if split == 'train' else None,
+      objective.reads,
+    )
+
+  source = read(parts.dataset.length)
+  short = None
+  if split == 'train' and run.short_steps:
+    short = read(run.short_length)
+  last_short = run.short_steps * run.batch_size
 
   def batch_at(number: int) -> Batch:
     index = start + number * batch_size + rows
-    return parts.objective.prepare(source.examples_at(index), index, seed)
+    now = short if short and index[0] < last_short else source
+    batch = objective.prepare(
+      now.examples_at(index), now.draws(index), run.seed
+    )
+    inputs = {
+      name: array
+      for name, array in batch.inputs.items()
+      if name in taken or name != 'token_types'
+    }
+    return batch._replace(inputs=inputs)
 
   return batch_at, -(-source.size // batch_size)

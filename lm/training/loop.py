@@ -144,22 +144,22 @@ def open_log(
   workdir: pathlib.Path, parts: Parts, show: Log, start: int, params: PyTree
 ) -> RunLog:
   """Returns the log of a run that goes on after step `start`."""
-  cfg = parts.model.config
-  flops_per_token = flops.training_flops_per_token(
-    flops.num_multiplied(params),
-    cfg.num_layers,
-    parts.dataset.length,
-    cfg.num_heads * cfg.head_dim,
-  )
+  run, length = parts.run, parts.dataset.length
+  inputs = feed(parts, 'validation', 1)[0](0).inputs
+  flops_of_example = flops.training_flops(params, flops.lengths_of(inputs))
   return RunLog(
     workdir,
     start=start,
-    num_steps=parts.run.num_steps,
+    num_steps=run.num_steps,
     every=show.every,
     tensorboard=show.tensorboard,
-    tokens_per_step=parts.run.batch_size * parts.dataset.length,
+    tokens_of_step=lambda step: (
+      run.batch_size * (run.short_length if step <= run.short_steps else length)
+    ),
     peak_tokens_per_second=flops.peak_tokens_per_second(
-      flops_per_token, jax.devices()[0].device_kind, jax.device_count()
+      flops_of_example / length,
+      jax.devices()[0].device_kind,
+      jax.device_count(),
     ),
     active=jax.process_index() == 0,
   )

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from lm import models
 from lm.analysis import flops
 from lm.data import datasets
+from lm.objectives import Objective
 from lm.parallel import mesh as meshes
+from lm.training.assembly import pair
 from lm.training.sections import Run
+from lm.types import Batch, Vocabulary
 
 
 def plan(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,17 +29,17 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
   if section['vocab_size'] is None:
     vocab_size = datasets.build(**config['data']).tokenizer.vocab_size
     section = {**section, 'vocab_size': vocab_size}
-  model = models.build(**section)
-  params = jax.eval_shape(
-    model.init, jax.random.key(0), jnp.zeros((1, length), jnp.int32)
-  )['params']
+  vocabulary = imagined_vocabulary(section['vocab_size'])
+  model, objective = pair(
+    models.build(**section), config['objective'], vocabulary
+  )
+  batch = imagined_batch(objective, length)
+  params = jax.eval_shape(model.init, jax.random.key(0), **batch.inputs)[
+    'params'
+  ]
   meshes.state_shardings(params, mesh)  # Refuses what does not divide.
-  cfg = model.config
-  flops_per_token = flops.training_flops_per_token(
-    flops.num_multiplied(params),
-    cfg.num_layers,
-    length,
-    cfg.num_heads * cfg.head_dim,
+  flops_of_example = flops.training_flops(
+    params, flops.lengths_of(batch.inputs)
   )
   tokens = run.batch_size * length
   shares = mesh.shape['data'] * mesh.shape['fsdp']
@@ -48,6 +51,30 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     // run.microbatches,
     'tokens_per_step': tokens,
     'tokens': tokens * run.num_steps,
-    'flops_per_token': flops_per_token,
-    'flops': flops_per_token * tokens * run.num_steps,
+    'answers_per_example': batch.weights['tokens'].shape[1],
+    'flops_per_token': flops_of_example / length,
+    'flops': flops_of_example * run.batch_size * run.num_steps,
   }
+
+
+def imagined_vocabulary(size: int) -> Vocabulary:
+  """Returns a vocabulary that has everything, for shapes depend on size alone."""
+  roles = (name for name in Vocabulary._fields if name.endswith('_id'))
+  ids = {name: number for number, name in enumerate(roles)}
+  sentinels = tuple(range(size - 1, max(size - 101, len(ids)), -1))
+  return Vocabulary(
+    size, frozenset(ids.values()), sentinel_ids=sentinels, **ids
+  )
+
+
+def imagined_batch(objective: Objective, length: int) -> Batch:
+  """Returns a batch of one example, as `length` decides its shapes."""
+  shape = (1, objective.example_length(length))
+  examples = {
+    'tokens': np.full(shape, len(Vocabulary._fields), np.int32),
+    'valid': np.ones(shape, bool),
+    'bytes': np.ones(shape, np.int32),
+    'word_starts': np.ones(shape, bool),
+    'next_sentence': np.zeros(1, np.int32),
+  }
+  return objective.prepare(examples, np.zeros(1, np.int64), 0)

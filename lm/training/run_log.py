@@ -6,7 +6,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import rich.console
@@ -35,7 +35,7 @@ class RunLog:
     num_steps: The last step.
     every: Steps between two lines of training metrics.
     tensorboard: Whether TensorBoard's files are written too.
-    tokens_per_step: Of all devices together.
+    tokens_of_step: How many tokens a step has, all devices together.
     peak_tokens_per_second: What the devices could do at most, if it is known.
     active: Only one process of a run is; in the others this does nothing.
   """
@@ -48,7 +48,7 @@ class RunLog:
     num_steps: int,
     every: int,
     tensorboard: bool,
-    tokens_per_step: int,
+    tokens_of_step: Callable[[int], int],
     peak_tokens_per_second: float | None = None,
     active: bool = True,
   ):
@@ -61,7 +61,7 @@ class RunLog:
     if not active:
       return
     self._num_steps = num_steps
-    self._tokens_per_step = tokens_per_step
+    self._tokens_of_step = tokens_of_step
     self._peak = peak_tokens_per_second
     self._last_time = math.nan  # The first step compiles: it is not timed.
     self._seconds, self._timed_steps = 0.0, 0
@@ -87,7 +87,7 @@ class RunLog:
       self._seconds += now - self._last_time
       self._timed_steps += 1
     self._last_time = now
-    speed = self._speed()
+    speed = self._speed(step)
     if self._bar:
       self._bar.show(step, metrics['loss'], speed.get('tokens_per_second'))
     if step % self.every == 0:
@@ -140,11 +140,11 @@ class RunLog:
       if self._board and value is not None:
         self._board.add_scalar(f'{split}/{name}', value, step)
 
-  def _speed(self) -> dict[str, float]:
+  def _speed(self, step: int) -> dict[str, float]:
     if not self._timed_steps:
       return {}
     seconds = self._seconds / self._timed_steps
-    rate = self._tokens_per_step / seconds
+    rate = self._tokens_of_step(step) / seconds
     speed = {'seconds': seconds, 'tokens_per_second': rate}
     if self._peak:
       speed['model_flops_utilization'] = rate / self._peak

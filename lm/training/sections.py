@@ -23,6 +23,8 @@ class Run(NamedTuple):
     skip_nonfinite: How many steps in a row with a NaN or infinite gradient
       are skipped before the run stops.
     start_from: A workdir, or WORKDIR@STEP, whose state a new run starts with.
+    short_steps: The first so many steps have shorter examples: BERT's 90%.
+    short_length: How many tokens those have.
   """
 
   num_steps: int
@@ -32,6 +34,8 @@ class Run(NamedTuple):
   ema_decay: float = 0.0
   skip_nonfinite: int = 0
   start_from: str = ''
+  short_steps: int = 0
+  short_length: int = 128
 
 
 class Eval(NamedTuple):
@@ -68,7 +72,7 @@ GIVEN = ('name', 'num_steps', 'skip_nonfinite')
 
 
 def _objective(name: Literal[*objectives.OBJECTIVES]):
-  return fields_of(objectives.OBJECTIVES[name])
+  return fields_of(objectives.OBJECTIVES[name], without=('form', 'vocabulary'))
 
 
 def _optimizer(name: Literal[*optimizers.OPTIMIZERS]):

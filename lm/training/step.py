@@ -72,7 +72,7 @@ def make_train_step(
       answers = model.apply(
         {'params': params},
         **batch.inputs,
-        rngs={'dropout': key},
+        rngs={'dropout': key, 'sample': jax.random.fold_in(key, 1)},
         method='answer',
       )
       terms, metrics = objective.loss(answers, batch.targets, batch.weights)
@@ -113,7 +113,13 @@ def make_eval_step(
   """Returns `eval_step(params, batch) -> metrics`, with dropout off."""
 
   def eval_step(params: PyTree, batch: Batch):
-    answers = model.apply({'params': params}, **batch.inputs, method='answer')
+    # What a generator puts in is drawn, but the same at every evaluation.
+    answers = model.apply(
+      {'params': params},
+      **batch.inputs,
+      rngs={'sample': jax.random.key(0)},
+      method='answer',
+    )
     return objective.loss(answers, batch.targets, batch.weights)[1]
 
   return eval_step

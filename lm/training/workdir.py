@@ -27,6 +27,7 @@ MAY_CHANGE = (
   'data.cache',
   'data.workers',
 )
+TAKEN = ('model.vocab_size', 'model.heads')
 PACKAGES = (
   'jax',
   'jaxlib',
@@ -57,8 +58,8 @@ def check(
       run_config.read(path), config
     ).items()
     if not any(f'{key}.'.startswith(f'{may}.') for may in (*MAY_CHANGE, *allow))
-    # Not said, so taken from the tokenizer, as it was then.
-    and not (key == 'model.vocab_size' and values[1] is None)
+    # Not said, so taken from tokenizer and objective, as it was then.
+    and not (key in TAKEN and values[1] is None)
   }
   if changes:
     lines = [f'  {key}: {old} -> {new}' for key, (old, new) in changes.items()]
@@ -94,8 +95,11 @@ def record(
   """Writes what a reader of the run needs: config, tokenizer, environment."""
   if jax.process_index() > 0:
     return
-  vocab_size = parts.model.config.vocab_size
-  config = {**config, 'model': {**config['model'], 'vocab_size': vocab_size}}
+  taken = {
+    'vocab_size': parts.model.config.vocab_size,
+    'heads': parts.model.heads,
+  }
+  config = {**config, 'model': {**config['model'], **taken}}
   workdir.mkdir(parents=True, exist_ok=True)
   run_config.write(config, workdir / 'config.json')
   parts.dataset.tokenizer.save(workdir / 'tokenizer')

@@ -4,50 +4,64 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from lm import models
 from lm.analysis import flops
 
 
-@pytest.mark.parametrize(
-  'num_params, num_layers, length, width, expected',
-  [
-    # PaLM 540B: 118 layers, 48 heads of 256.
-    (540_350_000_000, 118, 2048, 12_288, 3.277735e12),
-    # GPT-2 124M, less its table of positions.
-    (123_653_376, 12, 1024, 768, 855_166_464.0),
-  ],
-)
-def test_a_token_costs_what_the_palm_paper_says(
-  num_params, num_layers, length, width, expected
-):
-  actual = flops.training_flops_per_token(num_params, num_layers, length, width)
-  assert actual == pytest.approx(expected, rel=1e-6)
+def shapes_of(name, preset, inputs, **changes):
+  model = models.build(name, preset, **changes)
+  inputs = {key: jnp.zeros((2, n), jnp.int32) for key, n in inputs.items()}
+  params = jax.eval_shape(model.init, jax.random.key(0), **inputs)['params']
+  return model, inputs, params
+
+
+def test_a_token_costs_what_the_palm_paper_says():
+  # GPT-2 124M less its positions: 6 N + 12 L H Q T (appendix B).
+  _, inputs, params = shapes_of('gpt', 'gpt2', {'tokens': 1024})
+  cost = flops.training_flops(params, flops.lengths_of(inputs))
+  assert cost / 1024 == pytest.approx(855_166_464.0, rel=1e-6)
 
 
 def test_palm_540b_used_46_percent_of_its_tpus():
   # Its table 3: 238.3k tokens/s on 6144 chips of TPU v4 are 46.2%.
-  cost = flops.training_flops_per_token(540_350_000_000, 118, 2048, 12_288)
+  cost = 6.0 * 540_350_000_000 + 12.0 * 118 * 12_288 * 2048
   used = flops.model_flops_utilization(238_300.0, cost, 'TPU v4', 6144)
   assert used == pytest.approx(0.462, abs=5e-4)
 
 
-def test_the_compiler_counts_as_much():
-  batch, length, width, hidden = 2, 64, 128, 512
+SIZES = {
+  'vocab_size': 512,
+  'num_layers': 2,
+  'num_heads': 2,
+  'head_dim': 64,
+  'embed_dim': 128,
+  'mlp_dim': 512,
+  'unroll': 2,
+}
 
-  def layer(params, x):
-    query, key, value = (x @ params[name] for name in ('q', 'k', 'v'))
-    scores = jnp.einsum('BQD,BTD->BQT', query, key)
-    read = jnp.einsum('BQT,BTD->BQD', scores, value) @ params['out']
-    return jnp.sum((read @ params['up'] @ params['down']) ** 2)
 
-  shapes = dict.fromkeys(('q', 'k', 'v', 'out'), (width, width))
-  shapes |= {'up': (width, hidden), 'down': (hidden, width)}
-  params = {name: jnp.ones(shape) for name, shape in shapes.items()}
-  x = jnp.ones((batch, length, width))
-  step = jax.jit(jax.grad(layer, argnums=(0, 1)))
-  counted = step.lower(params, x).compile().cost_analysis()['flops']
-  num_params = sum(array.size for array in params.values())
-  stated = flops.training_flops_per_token(num_params, 1, length, width)
-  assert counted / (batch * length) == pytest.approx(stated, rel=0.01)
+@pytest.mark.parametrize(
+  'name, preset, inputs',
+  [
+    ('gpt', 'gpt2', {'tokens': 64}),
+    ('bert', 'base', {'tokens': 64, 'predict_at': 10}),
+    ('roberta', 'base', {'tokens': 64}),
+    ('t5', 'small', {'source_tokens': 64, 'tokens': 32}),
+    ('t5', 'v1.1-small', {'source_tokens': 64, 'tokens': 32}),
+    ('transformer', 'base', {'source_tokens': 48, 'tokens': 64}),
+  ],
+)
+def test_the_compiler_counts_as_much(name, preset, inputs):
+  model, inputs, params = shapes_of(name, preset, inputs, **SIZES)
+
+  def loss(params, inputs):
+    answers = model.apply({'params': params}, **inputs, method='answer')
+    return jnp.sum(answers['tokens'].logits() ** 2)
+
+  step = jax.jit(jax.grad(loss)).lower(params, inputs)
+  counted = step.compile().cost_analysis()['flops'] / 2
+  stated = flops.training_flops(params, flops.lengths_of(inputs))
+  assert counted == pytest.approx(stated, rel=0.05)
 
 
 @pytest.mark.parametrize(

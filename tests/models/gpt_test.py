@@ -97,7 +97,9 @@ def test_gradients_are_causal():
   def score(params):
     return model.apply({'params': params}, tokens)[:, 4, 7].sum()
 
-  grad = tiny.quick_jit(jax.grad(score))(tiny.params_of(model))['position']
+  grad = tiny.quick_jit(jax.grad(score))(tiny.params_of(model))['position'][
+    'embedding'
+  ]
   assert np.all(np.any(grad[:5] != 0, axis=-1))
   assert np.all(grad[5:] == 0)
 

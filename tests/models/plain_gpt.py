@@ -14,7 +14,7 @@ def logits(model, params, tokens, positions, segment_ids):
   if model.scale_embeddings:
     x = x * math.sqrt(cfg.embed_dim)
   if cfg.position == 'learned':
-    x = x + params['position'][positions]
+    x = x + params['position']['embedding'][positions]
   if cfg.position == 'sinusoidal':
     x = x + np.array([wave(place, cfg.embed_dim) for place in positions])
   for layer in range(cfg.num_layers):

@@ -74,7 +74,7 @@ def test_a_preset_has_the_published_number_of_parameters(preset):
 @pytest.mark.parametrize('preset, layers', [('gpt2', 12), ('gpt2-xl', 48)])
 def test_without_embeddings_the_count_is_the_published_one_too(preset, layers):
   leaves = shapes(build(preset))
-  del leaves['token/embedding'], leaves['position']
+  del leaves['token/embedding'], leaves['position/embedding']
   assert count(leaves) == {12: 85_056_000, 48: 1_475_561_600}[layers]
 
 
@@ -83,7 +83,7 @@ def test_without_embeddings_the_count_is_the_published_one_too(preset, layers):
 )
 def test_nanogpt_prints_this_number_of_millions(preset, printed):
   leaves = shapes(build(preset))
-  del leaves['position']
+  del leaves['position/embedding']
   assert f'{count(leaves) / 1e6:.2f}' == printed
 
 
@@ -155,7 +155,7 @@ def test_initial_weights_have_the_published_spread():
   block = 'decoder/block'
   expected = {
     'token/embedding': 0.02,
-    'position': 0.01,
+    'position/embedding': 0.01,
     f'{block}/attention/query/kernel': 0.02,
     f'{block}/mlp/up/kernel': 0.02,
     f'{block}/attention/out/kernel': 0.02 / 4,  # sqrt(2 x 8 layers)
@@ -211,8 +211,8 @@ def test_what_does_not_exist_is_refused_with_what_does(arguments, choices):
 @pytest.mark.parametrize(
   'field, value, choices',
   [
-    ('activation', 'swish', r"\['gelu', 'gelu_tanh', 'relu'\]"),
-    ('position', 'alibi', r"\['learned', 'rotary', 'sinusoidal'\]"),
+    ('activation', 'swish', r"\['gelu', 'gelu_tanh', 'relu', 'silu', 'tanh'\]"),
+    ('position', 'alibi', r"\['learned', 'relative', 'rotary', 'sinusoidal'\]"),
     ('norm_position', 'middle', r"\['post', 'pre'\]"),
     ('dtype', 'float16', r"\['bfloat16', 'float32'\]"),
   ],

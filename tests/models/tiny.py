@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from lm import models
-from lm.types import PyTree, path_of
+from lm import models, objectives
+from lm.objectives import Objective
+from lm.types import PyTree, Vocabulary, path_of
 
 SIZES = {
   'vocab_size': 13,
@@ -38,6 +39,12 @@ quick_jit = functools.partial(jax.jit, compiler_options=OPTIONS)
 @functools.cache
 def gpt(**changes: Any) -> nn.Module:
   return models.build('gpt', 'gpt2', **SIZES | changes)
+
+
+def causal_lm() -> Objective:
+  return objectives.build(
+    'causal_lm', 'causal', Vocabulary(SIZES['vocab_size'])
+  )
 
 
 def tokens(rows: int = 2, length: int = 8, seed: int = 0) -> np.ndarray:

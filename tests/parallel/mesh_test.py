@@ -62,7 +62,7 @@ BLOCK = 'decoder/block'
 # Layers are stacked on an axis before all others.
 SPECS = {
   'token/embedding': P('tensor', 'fsdp'),
-  'position': P(None, None),
+  'position/embedding': P(None, None),
   f'{BLOCK}/attention/query/kernel': P(None, 'fsdp', 'tensor', None),
   f'{BLOCK}/attention/query/bias': P(None, 'tensor', None),
   f'{BLOCK}/attention/key/kernel': P(None, 'fsdp', 'tensor', None),

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from lm import objectives
 from lm.training.evaluation import evaluate, means
 from lm.training.step import make_eval_step
 from lm.types import Batch
@@ -38,7 +37,7 @@ def test_every_batch_counts_once_and_by_its_weight():
 @pytest.fixture(scope='module')
 def scored():
   """Returns a function of the batch size: scores of the same ten rows."""
-  model, objective = tiny.gpt(), objectives.build('causal_lm')
+  model, objective = tiny.gpt(), tiny.causal_lm()
   tokens = tiny.tokens(10, 9)
   held = np.array([9, 9, 3, 9, 9, 9, 9, 9, 9, 2])
   examples = {

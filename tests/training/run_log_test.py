@@ -20,7 +20,7 @@ def begin(workdir, **settings) -> run_log.RunLog:
     'num_steps': 40,
     'every': 10,
     'tensorboard': False,
-    'tokens_per_step': 1000,
+    'tokens_of_step': lambda step: 1000,
   }
   return run_log.RunLog(workdir, **defaults | settings)
 

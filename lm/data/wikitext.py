@@ -1,0 +1,79 @@
+"""WikiText (Merity et al. 2017) as plain text: articles, detokenized.
+
+Its files hold words divided by spaces, with marks of their own: `@-@` for a
+hyphen inside of a word, `<unk>` for a rare one, a space around punctuation. A
+model that is to read ordinary text should not learn them.
+"""
+
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+
+from lm.data import text_files
+from lm.types import UserError
+
+_TITLE = re.compile(r' = [^=].*[^=] = ?\n')  # Of an article; sections have ==.
+_HEADING = re.compile(r'^\s*(?:= )+(.*?)(?: =)+\s*$')
+_RULES = tuple(
+  (re.compile(pattern), replacement)
+  for pattern, replacement in (
+    (r' ?<unk>', ''),
+    (r' @([-,.–])@ ', r'\1'),  # 1 @,@ 000 and well @-@ known.
+    (r'" ([^"]*) "', r'"\1"'),
+    (r"(?<= )' ([^']*) '(?= |$)", r"'\1'"),
+    (r" ('(?:s|t|re|ve|ll|d|m)\b)", r'\1'),
+    (r"(?<=s) '(?= )", "'"),  # The brothers ' house.
+    (r' ([.,;:!?)\]%’”])', r'\1'),
+    (r'([(\[$£€#“‘]) ', r'\1'),
+    (r' ([–—/]) ', r'\1'),
+    (r' {2,}', ' '),
+  )
+)
+
+
+def detokenize(line: str) -> str:
+  """Returns a line as it was before it was cut into words.
+
+  >>> detokenize(" The 10 @,@ 000 people 's <unk> ( of Paris ) came .")
+  "The 10,000 people's (of Paris) came."
+  """
+  line = _HEADING.sub(r'\1', line).strip()
+  for pattern, replacement in _RULES:
+    line = pattern.sub(replacement, line)
+  return line.strip()
+
+
+def articles(files: Iterable[pathlib.Path]) -> Iterator[str]:
+  """Yields the text of each article, a paragraph a line."""
+  for file in files:
+    article = []
+    for line in text_files.lines(file):
+      if _TITLE.fullmatch(line) and article:
+        yield '\n'.join(article)
+        article = []
+      if text := detokenize(line):
+        article.append(text)
+    if article:
+      yield '\n'.join(article)
+
+
+def sides(
+  files: Iterable[pathlib.Path],
+) -> dict[str, tuple[pathlib.Path, ...]]:
+  """Returns the files of each side, which their names tell.
+
+  Raises:
+    UserError: One of the two has none.
+  """
+  found = {
+    side: tuple(file for file in files if mark in file.name)
+    for side, mark in (('train', 'train'), ('validation', 'valid'))
+  }
+  for side, own in found.items():
+    if not own:
+      raise UserError(
+        f'None of the files of config.data.path is for {side}: WikiText has one'
+        ' with "train" and one with "valid" in its name. Name both, as in'
+        " 'wikitext2/*.txt'."
+      )
+  return found

@@ -1,0 +1,103 @@
+"""The sizes and choices in which Transformers differ."""
+
+import dataclasses
+from typing import Literal, get_args
+
+from lm.types import UserError
+
+Activation = Literal['gelu', 'gelu_tanh', 'relu', 'silu', 'tanh']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+  """Sizes, and the few choices in which the published models differ.
+
+  Attributes:
+    vocab_size: How many tokens there are.
+    vocab_multiple: The token table is padded to a multiple of this, so that it
+      can be split over devices; padded rows are never an answer.
+    max_len: The most tokens a row holds.
+    attention: Who sees whom: what precedes, everything, or half of the heads
+      what precedes and half what follows.
+    norm: Layer normalization, or without mean and bias (Zhang and Sennrich
+      2019).
+    norm_position: 'pre' normalises what a branch reads, and the end of the
+      stack; 'post' what the residual sum gives (Xiong et al. 2020).
+    gated_mlp: Multiplies the hidden units by a second projection (Shazeer
+      2020).
+    scale_scores: Divides the scores by sqrt(head_dim).
+    position: How order is told: a table, waves added, pairs rotated, or a bias
+      by distance (Raffel et al. 2020, 2.1).
+    relative_buckets: Of distances that share a bias.
+    relative_max_distance: From here on, all are in one bucket.
+    embedding_dropout: Rate on the embedded tokens.
+    attention_dropout: Rate on the attention weights.
+    residual_dropout: Rate on what each branch adds.
+    mlp_dropout: Rate on the hidden units.
+    init: Of the kernels: of one deviation, the same cut at two deviations, of
+      one over the square root of the inputs, or of Glorot and Bengio (2010).
+    init_std: Standard deviation of the first two.
+    embedding_init_std: Of the token table; None: `init_std`.
+    scale_residual_init: Divides it by sqrt(2 num_layers) where a branch ends
+      (Radford et al. 2019, 2.3).
+    dtype: Of the computation; scores, norms, logits and loss are in float32.
+    unroll: Layers compiled one after another for each turn of the loop over
+      layers; None: all of them on a CPU, where a loop costs 10 to 40%, else 1.
+  """
+
+  vocab_size: int
+  max_len: int
+  num_layers: int
+  num_heads: int
+  head_dim: int
+  embed_dim: int
+  mlp_dim: int
+  vocab_multiple: int = 1
+  attention: Literal['causal', 'bidirectional', 'forward_backward'] = 'causal'
+  norm: Literal['layer', 'rms'] = 'layer'
+  norm_position: Literal['pre', 'post'] = 'pre'
+  norm_eps: float = 1e-5
+  activation: Activation = 'gelu_tanh'
+  gated_mlp: bool = False
+  use_bias: bool = True
+  scale_scores: bool = True
+  position: Literal['learned', 'sinusoidal', 'rotary', 'relative'] = 'learned'
+  relative_buckets: int = 32
+  relative_max_distance: int = 128
+  embedding_dropout: float = 0.0
+  attention_dropout: float = 0.0
+  residual_dropout: float = 0.0
+  mlp_dropout: float = 0.0
+  init: Literal['normal', 'truncated_normal', 'fan_in', 'glorot'] = 'normal'
+  init_std: float = 0.02
+  embedding_init_std: float | None = None
+  scale_residual_init: bool = False
+  dtype: Literal['float32', 'bfloat16'] = 'float32'
+  param_dtype: Literal['float32', 'bfloat16'] = 'float32'
+  unroll: int | None = None
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value, choices = getattr(self, field.name), get_args(field.type)
+      if isinstance(choices and choices[0], str) and value not in choices:
+        raise UserError(
+          f'{field.name} is {value!r}, which is unknown. Set'
+          f' config.model.{field.name} to one of {sorted(choices)}.'
+        )
+      if field.name.endswith('dropout') and not 0 <= value < 1:
+        raise UserError(
+          f'{field.name} is {value}, but it is a share. Set'
+          f' config.model.{field.name} to at least 0 and under 1.'
+        )
+      if field.type is int and value < 1:
+        raise UserError(
+          f'{field.name} is {value}, but it is how many there are. Set'
+          f' config.model.{field.name} to 1 or more.'
+        )
+    halved = {'sinusoidal': 'embed_dim', 'rotary': 'head_dim'}
+    size = halved.get(self.position)
+    if size and getattr(self, size) % 2:
+      raise UserError(
+        f'{size} is {getattr(self, size)}, but {self.position} positions take'
+        f' features in pairs. Set config.model.{size} to an even number.'
+      )

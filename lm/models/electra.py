@@ -1,0 +1,120 @@
+"""ELECTRA: tells drawn tokens from those of the text (Clark et al. 2020)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int
+
+from lm import types
+from lm.models import bert, embeddings, heads, masks, transformer
+from lm.models.config import TransformerConfig
+
+
+class ELECTRA(nn.Module):
+  """A small generator fills masks, and a discriminator tells where it did.
+
+  They share what embeds tokens. Of the two, the discriminator is fine-tuned.
+
+  Attributes:
+    config: Of the discriminator.
+    generator_size: Heads and hidden units of the generator as a share of it.
+    num_token_types: Which of two texts a token is of.
+    heads: `tokens` from the generator, `replaced` from the discriminator.
+  """
+
+  config: TransformerConfig
+  generator_size: float = 0.25
+  num_token_types: int = 2
+  heads: tuple[str, ...] | None = None
+
+  @property
+  def form(self) -> types.Form:
+    """How it reads, as an objective asks."""
+    return 'generator_discriminator'
+
+  def __call__(self, *args: Any, **inputs: Any) -> Any:
+    """Returns answers by term; takes what `answer` does."""
+    return types.logits(self.answer(*args, **inputs))
+
+  @nn.compact
+  def answer(
+    self,
+    tokens: Int[Array, 'B L'],
+    positions: Int[Array, '#B L'] | None = None,
+    segment_ids: Int[Array, 'B L'] | None = None,
+    valid: Bool[Array, 'B L'] | None = None,
+    token_types: Int[Array, 'B L'] | None = None,
+    masked: Bool[Array, 'B L'] | None = None,
+    predict_at: Int[Array, 'B P'] | None = None,
+  ) -> dict[str, Any]:
+    """Returns the answers by term.
+
+    `tokens` are the generator's scores at `predict_at`, `corrupted` the row in
+    which what is `masked` is drawn from them (with a 'sample' key), `replaced`
+    the scores of each token of it for not being the text's. Without `masked`,
+    the discriminator reads `tokens` as they are.
+
+    Args:
+      tokens: Token ids.
+      positions: Of each token within its document; by default 0, 1, 2, ...
+      segment_ids: Which packed document each token is of; by default one.
+      valid: False on padding, which nobody sees.
+      token_types: Which of two texts each token is of; by default the first.
+      masked: The tokens that are hidden; all stand at `predict_at`.
+      predict_at: Where the generator answers.
+    """
+    cfg = self.config
+    if positions is None:
+      positions = jnp.arange(tokens.shape[1])[None]
+    if token_types is None:
+      token_types = jnp.zeros_like(tokens)
+    context = transformer.Context(
+      masks.of_tokens(valid, segment_ids), positions
+    )
+    embedding = embeddings.Embedding(cfg, name='token')
+    embed = bert.embedder(self, embedding, self.num_token_types)
+    answers, corrupted = {}, tokens
+    if masked is not None or self.is_initializing():
+      small = smaller(cfg, self.generator_size)
+      x = embed(tokens, positions, token_types)
+      x = transformer.dense(small, small.embed_dim, 'generator_in')(x)
+      x = transformer.Stack(small, name='generator')(x, context)
+      scores = bert.project(self, embedding, heads.at(x, predict_at))
+      answers['tokens'] = scores
+      if masked is not None and predict_at is not None:
+        corrupted = self._draw(scores, tokens, masked, predict_at)
+    x = embed(corrupted, positions, token_types)
+    x = transformer.Stack(cfg, name='encoder')(x, context)
+    x = transformer.dense(cfg, cfg.embed_dim, 'replaced_transform')(x)
+    x = transformer.ACTIVATIONS[cfg.activation](x)
+    scores = transformer.dense(cfg, 1, 'replaced')(x)[..., 0]
+    answers['replaced'] = scores.astype(jnp.float32)
+    return answers | {'corrupted': corrupted}
+
+  def _draw(
+    self,
+    scores: types.Projection,
+    tokens: Int[Array, 'B L'],
+    masked: Bool[Array, 'B L'],
+    predict_at: Int[Array, 'B P'],
+  ) -> Int[Array, 'B L']:
+    """Returns the row with what the generator puts in; nothing flows back."""
+    logits = jax.lax.stop_gradient(scores.logits())
+    drawn = jax.random.categorical(self.make_rng('sample'), logits)
+    rows = jnp.arange(tokens.shape[0])[:, None]
+    filled = tokens.at[rows, predict_at].set(drawn.astype(tokens.dtype))
+    return jnp.where(masked, filled, tokens)
+
+
+def smaller(cfg: TransformerConfig, share: float) -> TransformerConfig:
+  """Returns a config with a share of the width: whole heads, at least one."""
+  num_heads = max(1, round(cfg.num_heads * share))
+  return dataclasses.replace(
+    cfg,
+    num_heads=num_heads,
+    embed_dim=num_heads * cfg.head_dim,
+    mlp_dim=max(1, round(cfg.mlp_dim * share)),
+  )

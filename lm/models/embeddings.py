@@ -1,0 +1,96 @@
+"""Tokens into vectors, and back: the token table and the order of tokens."""
+
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from lm.models import positions as position_encodings
+from lm.models.config import TransformerConfig
+from lm.types import Projection, UserError
+
+
+class Embedding(nn.Module):
+  """A token table that embeds on the way in and scores on the way out.
+
+  Attributes:
+    config: Of the model.
+    scale: Multiplies embedded tokens by sqrt(embed_dim), so that waves of size
+      one do not drown them (Vaswani et al. 2017, 3.4).
+    std: Initial standard deviation; None: the config's.
+  """
+
+  config: TransformerConfig
+  scale: bool = False
+  std: float | None = None
+
+  def setup(self):
+    cfg = self.config
+    stds = (self.std, cfg.embedding_init_std, cfg.init_std)
+    self.table = self.param(
+      'embedding',
+      _table_init(cfg, next(std for std in stds if std is not None)),
+      (num_rows(cfg), cfg.embed_dim),
+      cfg.param_dtype,
+    )
+
+  def __call__(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L D']:
+    cfg = self.config
+    x = jnp.take(self.table, tokens, axis=0).astype(cfg.dtype)
+    return x * math.sqrt(cfg.embed_dim) if self.scale else x
+
+  def project(
+    self, x: Float[Array, 'B L D'], bias: Float[Array, 'V'] | None = None
+  ) -> Projection:
+    """Returns the answer that scores every token of the vocabulary."""
+    return Projection(x, self.table, bias, self.config.vocab_size)
+
+
+class Order(nn.Module):
+  """What is added to the tokens to tell their order.
+
+  Attributes:
+    config: Of the model.
+    init_std: Of a table of learned positions.
+    offset: Rows of that table before the first position; RoBERTa's begins at 2.
+  """
+
+  config: TransformerConfig
+  init_std: float | None = None
+  offset: int = 0
+
+  @nn.compact
+  def __call__(self, positions: Int[Array, '#B L']) -> Float[Array, '#B L D']:
+    cfg = self.config
+    if cfg.position == 'learned':
+      if positions.shape[1] > cfg.max_len:  # What is not in the table is NaN.
+        raise UserError(
+          f'A row has {positions.shape[1]} tokens, but this model has learned'
+          f' {cfg.max_len} positions. Give it shorter rows, or train one with a'
+          ' larger config.model.max_len.'
+        )
+      std = cfg.init_std if self.init_std is None else self.init_std
+      table = self.param(
+        'embedding',
+        _table_init(cfg, std),
+        (cfg.max_len + self.offset, cfg.embed_dim),
+        cfg.param_dtype,
+      )
+      order = jnp.take(table, positions + self.offset, axis=0)
+    elif cfg.position == 'sinusoidal':
+      order = position_encodings.sinusoidal(positions, cfg.embed_dim)
+    else:  # Rotated, or a bias by distance, in the attention.
+      order = jnp.zeros((1, positions.shape[1], cfg.embed_dim))
+    return order.astype(cfg.dtype)
+
+
+def num_rows(cfg: TransformerConfig) -> int:
+  """Returns the rows of a table of all tokens, with those that pad it."""
+  return -(-cfg.vocab_size // cfg.vocab_multiple) * cfg.vocab_multiple
+
+
+def _table_init(cfg: TransformerConfig, std: float):
+  if cfg.init == 'truncated_normal':
+    return nn.initializers.truncated_normal(std)
+  return nn.initializers.normal(std)
