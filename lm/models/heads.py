@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import jax.numpy as jnp
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from lm.models import transformer

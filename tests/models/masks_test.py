@@ -45,6 +45,29 @@ PICTURES = {
      '##.#',
      '##.#'],
   ),
+  'prefix of a causal row': (
+    masks.causal() & masks.prefix(jnp.array([[True, True, False, False]])),
+    ['##..',
+     '##..',
+     '###.',
+     '####'],
+  ),
+  'prefix & segments': (
+    masks.causal()
+    & masks.same_segment(SEGMENTS)
+    & masks.prefix(jnp.array([[True, True, True, False]])),
+    ['##..',
+     '##..',
+     '..#.',
+     '...#'],
+  ),
+  'prefix where all is seen': (
+    masks.valid(HELD) & masks.prefix(HELD),
+    ['##.#',
+     '##.#',
+     '##.#',
+     '##.#'],
+  ),
   'segments': (
     masks.same_segment(SEGMENTS),
     ['##..',
@@ -106,6 +129,28 @@ def test_joining_is_commutative_and_keeps_what_is_joined_with_nothing(name):
   for whole in (mask & masks.Mask(), masks.Mask() & mask):
     dense = whole.dense(row, row)[0, 0]
     assert drawn(np.broadcast_to(dense, (4, 4))) == picture
+
+
+def test_half_of_the_heads_see_forward_and_half_backward():
+  mask = masks.direction('forward_backward', 3)
+  slots = jnp.arange(3)[None]
+  seen = mask.dense(slots, slots)
+  assert seen.shape == (1, 3, 3, 3)
+  for head in range(2):
+    assert drawn(np.array(seen[0, head])) == ['#..', '##.', '###']
+  assert drawn(np.array(seen[0, 2])) == ['###', '.##', '..#']
+
+
+def test_a_prompt_that_all_may_see_is_shorter_than_the_cache():
+  mask = masks.causal() & masks.prefix(jnp.array([[True, True]]))
+  seen = mask.dense(jnp.arange(2)[None], jnp.arange(4)[None])
+  assert drawn(np.array(seen[0, 0])) == ['##..', '##..']
+
+
+def test_a_document_sees_its_own_source_alone():
+  mask = masks.same_segment(jnp.array([[1, 1, 2, 0]]), jnp.array([[1, 2, 2]]))
+  seen = mask.dense(jnp.arange(3)[None], jnp.arange(4)[None])
+  assert drawn(np.array(seen[0, 0])) == ['##..', '..#.', '..#.']
 
 
 def test_nothing_restricted_needs_no_matrix():

@@ -66,3 +66,38 @@ def test_rotation_keeps_lengths_and_the_precision_it_was_given():
   half = positions.rotate(jnp.asarray(DRAWN, jnp.bfloat16), jnp.asarray(PLACES))
   assert half.dtype == jnp.bfloat16
   np.testing.assert_allclose(half.astype(jnp.float32), turned, atol=0.05)
+
+
+def bucket(distance, buckets, max_distance, bidirectional):
+  """The bucket of a key that follows by `distance`, number by number."""
+  first = 0
+  if bidirectional:
+    buckets //= 2
+    first = buckets if distance > 0 else 0
+    distance = abs(distance)
+  else:
+    distance = max(-distance, 0)
+  exact = buckets // 2
+  if distance < exact:
+    return first + distance
+  share = math.log(distance / exact) / math.log(max_distance / exact)
+  # At a power of two the logarithm is a whole number, give or take a rounding.
+  return first + min(exact + int(share * (buckets - exact) + 1e-6), buckets - 1)
+
+
+@pytest.mark.parametrize('bidirectional', [True, False])
+@pytest.mark.parametrize(
+  'buckets, max_distance', [(32, 128), (8, 20), (12, 64)]
+)
+def test_a_bias_is_that_of_the_bucket_of_the_distance(
+  buckets, max_distance, bidirectional
+):
+  table = np.arange(2 * buckets, dtype=np.float32).reshape(buckets, 2)
+  bias = positions.RelativeBias(jnp.asarray(table), bidirectional, max_distance)
+  queries, keys = np.array([[3, 200], [0, 7]]), np.arange(260)[None]
+  got = bias.dense(jnp.asarray(queries), jnp.asarray(keys))
+  for row, slots in enumerate(queries):
+    for i, query in enumerate(slots):
+      for key in range(260):
+        number = bucket(key - query, buckets, max_distance, bidirectional)
+        assert got[row, :, i, key].tolist() == table[number].tolist()

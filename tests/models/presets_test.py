@@ -71,6 +71,67 @@ def test_a_preset_has_the_published_number_of_parameters(preset):
   assert count(shapes(build(preset))) == COUNTS[preset]
 
 
+MLM, NSP = ('tokens',), ('tokens', 'next_sentence')
+POOLED = {'heads': (), 'pooler': True}
+PUBLISHED = [
+  ('bert', 'base', POOLED, 109_482_240),
+  ('bert', 'base', {'heads': ()}, 108_891_648),
+  ('bert', 'base', {'heads': MLM}, 109_514_298),
+  ('bert', 'base', {'heads': NSP}, 110_106_428),
+  ('bert', 'large', POOLED, 335_141_888),
+  ('bert', 'large', {'heads': ()}, 334_092_288),
+  ('bert', 'large', {'heads': MLM}, 335_174_458),
+  ('bert', 'large', {'heads': NSP}, 336_226_108),
+  ('bert', 'base-cased', POOLED, 108_310_272),
+  ('bert', 'base-cased', {'heads': NSP}, 108_932_934),
+  ('bert', 'large-cased', POOLED, 333_579_264),
+  ('bert', 'large-cased', {'heads': NSP}, 334_661_958),
+  ('bert', 'tiny', POOLED, 4_385_920),
+  ('bert', 'tiny', {'heads': NSP}, 4_433_468),
+  ('bert', 'mini', POOLED, 11_170_560),
+  ('bert', 'mini', {'heads': NSP}, 11_267_900),
+  ('bert', 'small', POOLED, 28_763_648),
+  ('bert', 'small', {'heads': NSP}, 29_058_876),
+  ('bert', 'medium', POOLED, 41_373_184),
+  ('bert', 'medium', {'heads': NSP}, 41_668_412),
+  # Vocabulary apart, as bert-base-uncased.
+  ('bert', 'base-chinese', POOLED, 109_482_240 - (30_522 - 21_128) * 768),
+  ('roberta', 'base', POOLED, 124_645_632),
+  ('roberta', 'base', {'heads': ()}, 124_055_040),
+  ('roberta', 'base', {}, 124_697_433),
+  ('roberta', 'large', POOLED, 355_359_744),
+  ('roberta', 'large', {'heads': ()}, 354_310_144),
+  ('roberta', 'large', {}, 355_412_057),
+  ('t5', 'small', {}, 60_506_624),
+  ('t5', 'base', {}, 222_903_552),
+  ('t5', 'large', {}, 737_668_096),
+  ('t5', '3b', {}, 2_851_598_336),
+  ('t5', '11b', {}, 11_307_321_344),
+  ('t5', 'v1.1-small', {}, 76_961_152),
+  ('t5', 'v1.1-base', {}, 247_577_856),
+  ('t5', 'v1.1-large', {}, 783_150_080),
+  ('t5', 'v1.1-xl', {}, 2_849_757_184),
+  ('t5', 'v1.1-xxl', {}, 11_135_332_352),
+  # Vaswani et al. 2017, table 3: 65 and 213 million, with biases everywhere
+  # and a vocabulary of about 37,000.
+  ('transformer', 'base', {}, 63_082_496),
+  ('transformer', 'big', {}, 214_245_376),
+]
+
+
+@pytest.mark.parametrize('name, preset, settings, expected', PUBLISHED)
+def test_encoders_have_the_published_number_of_parameters(
+  name, preset, settings, expected
+):
+  model = models.build(name, preset, **settings)
+  inputs = {'tokens': jnp.zeros((1, 2), jnp.int32)}
+  if model.form == 'encoder_decoder':
+    inputs['source_tokens'] = inputs['tokens']
+  params = jax.eval_shape(model.init, jax.random.key(0), **inputs)['params']
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  assert count({path_of(path): leaf for path, leaf in leaves}) == expected
+
+
 @pytest.mark.parametrize('preset, layers', [('gpt2', 12), ('gpt2-xl', 48)])
 def test_without_embeddings_the_count_is_the_published_one_too(preset, layers):
   leaves = shapes(build(preset))

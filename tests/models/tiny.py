@@ -41,6 +41,20 @@ def gpt(**changes: Any) -> nn.Module:
   return models.build('gpt', 'gpt2', **SIZES | changes)
 
 
+@functools.cache
+def build(name: str, preset: str, **changes: Any) -> nn.Module:
+  """Any architecture in this size, without dropout."""
+  return models.build(
+    name, preset, **SIZES | {'mlp_dropout': 0.0, 'head_dropout': 0.0} | changes
+  )
+
+
+def params_for(model: nn.Module, seed: int = 0, **inputs: Any) -> PyTree:
+  """Noisy parameters of a model that is given these inputs."""
+  keys = {'params': jax.random.key(0), 'sample': jax.random.key(1)}
+  return noisy(jax.eval_shape(model.init, keys, **inputs)['params'], seed)
+
+
 def causal_lm() -> Objective:
   return objectives.build(
     'causal_lm', 'causal', Vocabulary(SIZES['vocab_size'])
