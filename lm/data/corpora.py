@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-from lm.data import stdlib_prose, text_files
+from lm.data import stdlib_prose, text_files, wikitext
 from lm.types import UserError
 
 SIDES = ('train', 'validation')
@@ -85,7 +85,7 @@ def build(
 
   Args:
     source: A name in `SOURCES`.
-    path: For `text` and `jsonl` a file or a glob (`**` for sub-directories),
+    path: For `text`, `jsonl` and `wikitext` a file or a glob (`**` for sub-directories),
       unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
       `package.module:Class`. The others have their text with them.
     field: Which field (`jsonl`) or feature (`tfds`) holds a document's text.
@@ -208,6 +208,18 @@ def _tfds(path: str, field: str, split: str, validation: float) -> Corpus:
   )
 
 
+def _wikitext(path: str, field: str, split: str, validation: float) -> Corpus:
+  """WikiText's files: a document is an article, detokenized."""
+  del field, split, validation  # Its files are divided already.
+  found = wikitext.sides(text_files.find(path))
+  return Corpus(
+    name=_name('wikitext', pathlib.Path(path).name),
+    read=lambda side: wikitext.articles(found[side]),
+    files=(*found['train'], *found['validation']),
+    settings=('wikitext',),
+  )
+
+
 def _stdlib(path: str, field: str, split: str, validation: float) -> Corpus:
   """English of Python's own: a document is a help topic or a docstring."""
   del path, field, split
@@ -246,6 +258,7 @@ SOURCES = {
   'text': _text,
   'jsonl': _jsonl,
   'tfds': _tfds,
+  'wikitext': _wikitext,
   'stdlib': _stdlib,
   'dialogues': _dialogues,
 }

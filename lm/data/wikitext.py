@@ -5,6 +5,7 @@ hyphen inside of a word, `<unk>` for a rare one, a space around punctuation. A
 model that is to read ordinary text should not learn them.
 """
 
+import itertools
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
@@ -47,14 +48,23 @@ def articles(files: Iterable[pathlib.Path]) -> Iterator[str]:
   """Yields the text of each article, a paragraph a line."""
   for file in files:
     article = []
-    for line in text_files.lines(file):
-      if _TITLE.fullmatch(line) and article:
+    for before, line, after in _triples(text_files.lines(file)):
+      # What looks alike in the text has no blank lines on both sides.
+      title = _TITLE.fullmatch(line) and before.isspace() and after.isspace()
+      if title and article:
         yield '\n'.join(article)
         article = []
       if text := detokenize(line):
         article.append(text)
     if article:
       yield '\n'.join(article)
+
+
+def _triples(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+  """Yields each line between the one before and the one after it."""
+  before, *rest = itertools.tee(itertools.chain(['\n'], lines, ['\n']), 3)
+  line, after = (itertools.islice(it, n, None) for n, it in enumerate(rest, 1))
+  return zip(before, line, after)
 
 
 def sides(
