@@ -19,7 +19,7 @@ _RULES = tuple(
   (re.compile(pattern), replacement)
   for pattern, replacement in (
     (r' ?<unk>', ''),
-    (r' @([-,.–])@ ', r'\1'),  # 1 @,@ 000 and well @-@ known.
+    (r' ?@([-,.–])@ ?', r'\1'),  # 1 @,@ 000 and well @-@ known.
     (r'" ([^"]*) "', r'"\1"'),
     (r"(?<= )' ([^']*) '(?= |$)", r"'\1'"),
     (r" ('(?:s|t|re|ve|ll|d|m)\b)", r'\1'),
