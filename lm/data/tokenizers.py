@@ -62,7 +62,8 @@ class Tokenizer:
     if model['type'] != 'BPE':
       return model['type'].lower()
     if model['merges']:
-      return 'bpe'
+      marks = self._ids.keys() >= {*pipelines.ROBERTA_SPECIALS}
+      return 'roberta' if marks else 'bpe'
     return 'bytes' if self._byte_level else 'characters'
 
   @functools.cached_property

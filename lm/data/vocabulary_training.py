@@ -1,6 +1,7 @@
 """Learns a vocabulary from text: the same one for the same text, anywhere."""
 
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +12,7 @@ from lm.data import pipelines, vocabulary_files
 from lm.data.pipelines import END_OF_TEXT
 from lm.types import UserError
 
-KINDS = ('bpe', 'wordpiece', 'unigram', 'characters', 'bytes')
+KINDS = ('bpe', 'roberta', 'wordpiece', 'unigram', 'characters', 'bytes')
 
 
 def learn(
@@ -37,9 +38,8 @@ def learn(
     )
   if kind == 'bpe':
     return bpe(documents, vocab_size, end_of_text)
-  return {'wordpiece': wordpiece, 'unigram': unigram}[kind](
-    documents, vocab_size
-  )
+  learners = {'roberta': roberta, 'wordpiece': wordpiece, 'unigram': unigram}
+  return learners[kind](documents, vocab_size)
 
 
 def bpe(
@@ -61,6 +61,16 @@ def bpe(
   pipeline.train_from_iterator(_texts(documents, end_of_text), trainer)
   _check_size(_ended(pipeline, end_of_text).get_vocab_size(), vocab_size)
   return pipeline
+
+
+def roberta(documents: Iterable[str], vocab_size: int) -> Tokenizer:
+  """Joins bytes as `bpe` does, and numbers the marks as RoBERTa does."""
+  *first, mask = pipelines.ROBERTA_SPECIALS
+  learned = bpe(documents, vocab_size - len(first) - 1, end_of_text=False)
+  model = json.loads(learned.to_str())['model']
+  pieces = sorted(model['vocab'], key=model['vocab'].get)
+  ids = {piece: i for i, piece in enumerate([*first, *pieces, mask])}
+  return pipelines.roberta(ids, [tuple(pair) for pair in model['merges']])
 
 
 def wordpiece(documents: Iterable[str], vocab_size: int) -> Tokenizer:

@@ -14,7 +14,7 @@ The cat sat on the mat, and the hat sat on the cat. It's the cat's hat!
 Who'll say that they've 123 hats -- or 4567 mats?  The weather, whether or not.
 我们今天去公园看花，花很好看。明天我们再去公园好吗？好的，我们明天去！
 """
-SIZES = {'bpe': 300, 'wordpiece': 95, 'unigram': 165}
+SIZES = {'bpe': 300, 'roberta': 300, 'wordpiece': 95, 'unigram': 165}
 
 
 @functools.cache
@@ -142,7 +142,7 @@ def test_tokenizers_that_differ_have_other_fingerprints():
   many = [tokenizers.train('characters', text) for text in texts]
   many += [tokenizers.train('characters', [TEXT], end_of_text=False)]
   many += [trained(kind) for kind in tokenizers.KINDS if kind != 'characters']
-  assert len({one.fingerprint() for one in many}) == 8
+  assert len({one.fingerprint() for one in many}) == len(many)
 
 
 def test_characters_are_numbered_in_their_order_as_nanogpt_does(shared):

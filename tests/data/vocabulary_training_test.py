@@ -66,7 +66,8 @@ def test_every_merge_of_the_reference_corpus_joins_a_most_frequent_pair(shared):
 
 
 @pytest.mark.parametrize(
-  'kind, vocab_size', [('bpe', 300), ('wordpiece', 140), ('unigram', 195)]
+  'kind, vocab_size',
+  [('bpe', 300), ('roberta', 300), ('wordpiece', 140), ('unigram', 195)],
 )
 def test_a_vocabulary_has_the_size_asked_for(kind, vocab_size):
   tokenizer = tokenizers.train(kind, TEXT.splitlines(), vocab_size)
@@ -146,7 +147,7 @@ def test_the_sizes_that_an_error_names_can_be_learned():
 LEARN = """
 from lm.data import tokenizers
 from tests.data.vocabulary_training_test import TEXT
-sizes = {'bpe': 350, 'wordpiece': 200, 'unigram': 215}
+sizes = {'bpe': 350, 'roberta': 350, 'wordpiece': 200, 'unigram': 215}
 for kind, size in sizes.items():
   print(tokenizers.train(kind, (TEXT + TEXT[::-1],), size).fingerprint())
 """
@@ -166,4 +167,14 @@ def test_the_same_text_gives_the_same_vocabulary_in_any_process():
     for seed, threads in [('1', '1'), ('2', '2'), ('3', '5')]
   ]
   assert outputs[0] == outputs[1] == outputs[2]
-  assert len({*outputs[0]}) == 3
+  assert len({*outputs[0]}) == 4
+
+
+def test_marks_of_a_trained_roberta_have_the_published_ids():
+  tokenizer = tokenizers.train('roberta', [TEXT], 300)
+  ids = tokenizer.encode('to be', special_tokens=True).tolist()
+  assert (ids[0], ids[-1]) == (0, 2)
+  assert (tokenizer.bos_id, tokenizer.pad_id, tokenizer.unk_id) == (0, 1, 3)
+  assert tokenizer.mask_id == tokenizer.vocab_size - 1 == 299
+  assert tokenizer.encode('<mask>').tolist() == [299]
+  assert tokenizer.decode(ids[1:-1]) == 'to be'
