@@ -104,7 +104,21 @@ def test_every_place_and_layer_drops_by_a_mask_of_its_own():
   assert abs((first & second).mean() - 0.5625) < 0.04
 
 
-def test_what_dropout_keeps_is_scaled_up():
+@pytest.mark.parametrize('rate', [0.01, 0.1, 0.2, 0.5])
+def test_dropout_keeps_what_is_expected_and_drops_at_its_rate(rate):
   rngs = {'dropout': jax.random.key(0)}
-  kept = transformer.Dropout(0.2).apply({}, jnp.ones((4, 500)), rngs=rngs)
-  np.testing.assert_allclose(np.unique(kept), [0, 1.25])
+  kept = transformer.Dropout(rate).apply({}, jnp.ones((500, 400)), rngs=rngs)
+  zero, scaled = np.unique(kept)
+  assert zero == 0
+  assert scaled == pytest.approx(1 / (1 - rate), rel=0.02 * rate / (1 - rate))
+  deviation = (rate * (1 - rate) / kept.size) ** 0.5
+  dropped = np.mean(np.asarray(kept) == 0)
+  assert abs(dropped - rate) < 0.02 * rate + 5 * deviation
+  # The mean stays, up to the noise of the draws.
+  assert abs(np.mean(kept) - 1) < 5 * deviation / (1 - rate)
+
+
+def test_no_dropout_draws_nothing():
+  rngs = {'dropout': jax.random.key(0)}
+  x = jnp.ones(3)
+  assert transformer.Dropout(0.0).apply({}, x, rngs=rngs) is x
