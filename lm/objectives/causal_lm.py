@@ -6,17 +6,48 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from lm.objectives.objective import Objective, cross_entropy
-from lm.types import Batch, Examples, UserError
+from lm.objectives.objective import (
+  Objective,
+  check_form,
+  check_share,
+  cross_entropy,
+)
+from lm.types import Batch, Examples, Form, Vocabulary
 
 
-def causal_lm(z_loss: float = 0.0, label_smoothing: float = 0.0) -> Objective:
-  """Returns the objective; see `cross_entropy` for its arguments."""
-  if not 0 <= label_smoothing < 1:
-    raise UserError(
-      f'label_smoothing is {label_smoothing}, but it is a share. Set'
-      ' config.objective.label_smoothing to at least 0 and under 1.'
-    )
+def causal_lm(
+  form: Form,
+  vocabulary: Vocabulary,
+  *,
+  z_loss: float = 0.0,
+  label_smoothing: float = 0.0,
+) -> Objective:
+  """Returns the objective.
+
+  The decoder of a T5 is asked the same as a GPT; its source says nothing.
+
+  Args:
+    form: How the model reads.
+    vocabulary: What its tokens are.
+    z_loss: See `cross_entropy`, as for the next.
+    label_smoothing: A share.
+  """
+  check_form('causal_lm', form, 'causal', 'encoder_decoder')
+  check_share('label_smoothing', label_smoothing)
+  nothing = vocabulary.start_id
+  if vocabulary.eos_id is not None:
+    nothing = vocabulary.eos_id
+
+  def prepare(examples, index, seed):
+    batch = shift(examples, index, seed)
+    if form == 'causal':
+      return batch
+    shape = (len(index), 1)
+    source = {
+      'source_tokens': np.full(shape, nothing, np.int32),
+      'source_valid': np.ones(shape, bool),
+    }
+    return batch._replace(inputs={**source, **batch.inputs})
 
   def loss(answers, targets, weights):
     term, metrics = cross_entropy(
@@ -31,10 +62,11 @@ def causal_lm(z_loss: float = 0.0, label_smoothing: float = 0.0) -> Objective:
     return {'tokens': term}, metrics
 
   return Objective(
-    prepare=shift,
+    prepare=prepare,
     loss=loss,
     example_length=lambda length: length + 1,
     scales={'tokens': 1.0},
+    reads=('bytes',),
   )
 
 

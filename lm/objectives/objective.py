@@ -14,10 +14,30 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from lm.types import Batch, Examples, Projection
+from lm.types import Batch, Examples, Form, Projection, UserError
 
 Term = Float[Array, '']
 Metric = tuple[Float[Array, ''], Float[Array, '']]  # A sum, and its weight.
+
+# Why a model that reads so cannot be asked this, and what can be done.
+MISFITS = {
+  'causal': (
+    'it reads a text once. Set config.model.name to electra, or'
+    ' config.objective.name to causal_lm or masked_lm.'
+  ),
+  'bidirectional': (
+    'every token would see its answer. Set config.model.attention to causal, or'
+    ' config.objective.name to masked_lm.'
+  ),
+  'encoder_decoder': (
+    'it answers what comes next, not what is hidden where it stands. Set'
+    ' config.objective.name to span_corruption, iid_denoising or infilling.'
+  ),
+  'generator_discriminator': (
+    'its discriminator reads what its generator has drawn. Set'
+    ' config.objective.name to replaced_tokens.'
+  ),
+}
 
 
 class Objective(NamedTuple):
@@ -40,12 +60,31 @@ class Objective(NamedTuple):
   reads: tuple[str, ...] = ()
 
 
+def check_form(name: str, form: Form, *fitting: Form) -> None:
+  """Raises UserError if `form` is none of those that objective `name` fits."""
+  if form not in fitting:
+    raise UserError(
+      f'Objective {name!r} does not fit a model whose form is {form!r}:'
+      f' {MISFITS[form]}'
+    )
+
+
+def check_share(name: str, value: float) -> None:
+  """Raises UserError if setting `name` is not at least 0 and under 1."""
+  if not 0 <= value < 1:
+    raise UserError(
+      f'{name} is {value}, but it is a share. Set config.objective.{name} to'
+      ' at least 0 and under 1.'
+    )
+
+
 def cross_entropy(
   answer: Projection | Float[Array, 'B *L V'],
   targets: Int[Array, 'B *L'],
   weights: Float[Array, 'B *L'],
   z_loss: float = 0.0,
   label_smoothing: float = 0.0,
+  parts: Mapping[str, Float[Array, 'B *L']] | None = None,
 ) -> tuple[Term, dict[str, Metric]]:
   """Returns the sum to minimise, and the metrics, all weighted and in nats.
 
@@ -79,4 +118,6 @@ def cross_entropy(
     'loss': (jnp.sum(nats * weights), weight),
     'accuracy': (jnp.sum(correct * weights), weight),
   }
+  for name, share in (parts or {}).items():
+    metrics[name] = (jnp.sum(nats * share), jnp.sum(share))
   return jnp.sum(objective * weights), metrics

@@ -7,15 +7,21 @@ import pytest
 
 from lm import objectives
 from lm.objectives import objective
-from lm.types import Projection, UserError
+from lm.types import Projection, UserError, Vocabulary
+
+VOCABULARY = Vocabulary(16, frozenset({0, 1}), eos_id=1, pad_id=0)
 
 
-def prepare(**examples):
+def causal_lm(form='causal', vocabulary=VOCABULARY, **settings):
+  return objectives.build('causal_lm', form, vocabulary, **settings)
+
+
+def prepare(objective=None, **examples):
   columns = {
     name: np.array([rows], bool if name == 'valid' else np.int32)
     for name, rows in examples.items()
   }
-  batch = objectives.build('causal_lm').prepare(columns, np.arange(1), 0)
+  batch = (objective or causal_lm()).prepare(columns, np.arange(1), 0)
   return jax.tree.map(lambda leaf: leaf[0].tolist(), batch)
 
 
@@ -62,7 +68,28 @@ def test_filler_rows_weigh_nothing():
 
 
 def test_an_example_has_a_token_more_than_the_model_reads():
-  assert objectives.build('causal_lm').example_length(64) == 65
+  assert causal_lm().example_length(64) == 65
+
+
+@pytest.mark.parametrize(
+  'vocabulary, source',
+  [(VOCABULARY, 1), (Vocabulary(16, pad_id=3), 3), (Vocabulary(16), 0)],
+)
+def test_a_decoder_is_asked_the_same_and_its_source_says_nothing(
+  vocabulary, source
+):
+  text = dict(tokens=[5, 6, 7, 8], valid=[1, 1, 1, 0], bytes=[2, 1, 4, 0])
+  inputs, *asked = prepare(causal_lm('encoder_decoder', vocabulary), **text)
+  assert inputs == {
+    'source_tokens': [source],
+    'source_valid': [True],
+    'tokens': [5, 6, 7],
+  }
+  assert asked == [*prepare(causal_lm(), **text)[1:]]
+
+
+def test_only_the_loss_wants_to_know_of_bytes():
+  assert causal_lm().reads == ('bytes',)
 
 
 RNG = np.random.default_rng(0)
@@ -140,7 +167,7 @@ def test_smoothing_is_that_of_torch(label_smoothing):
 
 def test_bits_per_byte_are_the_bits_of_all_targets_over_their_bytes():
   size = np.array([[3, 1, 0, 2], [0, 4, 1, 0]], np.float32)
-  terms, metrics = objectives.build('causal_lm', z_loss=0.1).loss(
+  terms, metrics = causal_lm(z_loss=0.1).loss(
     {'tokens': as_array()},
     {'tokens': jnp.asarray(TARGETS)},
     {'tokens': jnp.asarray(WEIGHTS), 'bytes': jnp.asarray(size)},
@@ -159,14 +186,38 @@ def test_what_weighs_nothing_moves_nothing(answer):
   assert total(1.0) == 0 and jax.grad(total)(1.0) == 0
 
 
+@pytest.mark.parametrize('answer', [as_array, as_projection])
+def test_a_part_of_the_targets_has_a_loss_of_its_own(answer):
+  part = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
+  _, metrics = objective.cross_entropy(
+    answer(),
+    jnp.asarray(TARGETS),
+    jnp.asarray(WEIGHTS),
+    z_loss=0.1,
+    parts={'first_loss': jnp.asarray(part)},
+  )
+  nats = sum(
+    np.log(np.exp(LOGITS[at].astype(np.float64)).sum())
+    - LOGITS[at][TARGETS[at]]
+    for at in [(0, 0), (1, 1)]
+  )
+  np.testing.assert_allclose(metrics['first_loss'], (nats, 2), rtol=2e-5)
+  np.testing.assert_allclose(
+    metrics['loss'], (plain(0.0, 0.0)[1], 5.5), rtol=2e-5
+  )
+
+
 @pytest.mark.parametrize(
   'arguments, message',
   [
     ({'name': 'casual_lm'}, 'config.objective.name to one of causal_lm'),
-    ({'name': 'causal_lm', 'label_smoothing': 1.0}, 'label_smoothing is 1.0'),
-    ({'name': 'causal_lm', 'label_smoothing': -0.1}, 'label_smoothing is -0.1'),
+    ({'label_smoothing': 1.0}, 'label_smoothing is 1.0'),
+    ({'label_smoothing': -0.1}, 'label_smoothing is -0.1'),
+    ({'form': 'bidirectional'}, 'every token would see its answer'),
+    ({'form': 'generator_discriminator'}, 'replaced_tokens'),
   ],
 )
 def test_what_cannot_be_trained_is_refused(arguments, message):
+  given = {'name': 'causal_lm', 'form': 'causal', 'vocabulary': VOCABULARY}
   with pytest.raises(UserError, match=message):
-    objectives.build(**arguments)
+    objectives.build(**given | arguments)
