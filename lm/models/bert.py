@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from lm import types
-from lm.models import embeddings, heads, masks, transformer
+from lm.models import embeddings, heads, layers, masks, transformer
 from lm.models.config import TransformerConfig
 
 
@@ -84,7 +84,7 @@ class BERT(nn.Module):
     x = transformer.Stack(cfg, name='encoder')(
       x, transformer.Context(mask, positions)
     )
-    dropout = transformer.Dropout(self.head_dropout, name='head_dropout')
+    dropout = layers.Dropout(self.head_dropout, name='head_dropout')
 
     def pooled():
       first = dropout(x[:, 0]) if self.drop_before_pooler else x[:, 0]
@@ -115,16 +115,16 @@ def embedder(
   order = embeddings.Order(cfg, offset=offset, name='position')
   kind = module.param(
     'token_type',
-    transformer.initializer(cfg),
+    layers.initializer(cfg),
     (num_token_types, cfg.embed_dim),
     cfg.param_dtype,
   ).astype(cfg.dtype)
-  normalize = transformer.norm(cfg, 'embedding_norm')
-  dropout = transformer.Dropout(cfg.embedding_dropout, name='dropout')
+  normalize = layers.norm(cfg, 'embedding_norm')
+  dropout = layers.Dropout(cfg.embedding_dropout, name='dropout')
 
   def embed(tokens, positions, token_types):
     x = embedding(tokens) + order(positions) + kind[token_types]
-    return dropout(transformer.place(normalize(x), 'B L D'))
+    return dropout(layers.place(normalize(x), 'B L D'))
 
   return embed
 
@@ -136,9 +136,9 @@ def project(
 ) -> types.Projection:
   """Scores tokens by the table that embeds them, after one more layer."""
   cfg = module.config
-  x = transformer.dense(cfg, cfg.embed_dim, 'transform')(x)
-  x = transformer.ACTIVATIONS[cfg.activation](x)
-  x = transformer.norm(cfg, 'transform_norm')(x)
+  x = layers.dense(cfg, cfg.embed_dim, 'transform')(x)
+  x = layers.ACTIVATIONS[cfg.activation](x)
+  x = layers.norm(cfg, 'transform_norm')(x)
   bias = module.param(
     'output_bias',
     nn.initializers.zeros,

@@ -9,7 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Int
 
 from lm import types
-from lm.models import bert, embeddings, heads, masks, transformer
+from lm.models import bert, embeddings, heads, layers, masks, transformer
 from lm.models.config import TransformerConfig
 
 
@@ -80,7 +80,7 @@ class ELECTRA(nn.Module):
     if masked is not None or self.is_initializing():
       small = smaller(cfg, self.generator_size)
       x = embed(tokens, positions, token_types)
-      x = transformer.dense(small, small.embed_dim, 'generator_in')(x)
+      x = layers.dense(small, small.embed_dim, 'generator_in')(x)
       x = transformer.Stack(small, name='generator')(x, context)
       scores = bert.project(self, embedding, heads.at(x, predict_at))
       answers['tokens'] = scores
@@ -88,9 +88,9 @@ class ELECTRA(nn.Module):
         corrupted = self._draw(scores, tokens, masked, predict_at)
     x = embed(corrupted, positions, token_types)
     x = transformer.Stack(cfg, name='encoder')(x, context)
-    x = transformer.dense(cfg, cfg.embed_dim, 'replaced_transform')(x)
-    x = transformer.ACTIVATIONS[cfg.activation](x)
-    scores = transformer.dense(cfg, 1, 'replaced')(x)[..., 0]
+    x = layers.dense(cfg, cfg.embed_dim, 'replaced_transform')(x)
+    x = layers.ACTIVATIONS[cfg.activation](x)
+    scores = layers.dense(cfg, 1, 'replaced')(x)[..., 0]
     answers['replaced'] = scores.astype(jnp.float32)
     return answers | {'corrupted': corrupted}
 

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Int
 
 from lm import types
-from lm.models import embeddings, heads, kv_cache, masks, transformer
+from lm.models import embeddings, heads, kv_cache, layers, masks, transformer
 from lm.models.config import TransformerConfig
 
 
@@ -116,13 +116,13 @@ class EncoderDecoder(nn.Module):
         length = jnp.arange(tokens.shape[1])[None]
         positions = length if slots is None else slots
       order = embeddings.Order(cfg, name=f'{name}_position')
-      x = transformer.place(embedding(tokens) + order(positions), 'B L D')
-      x = transformer.Dropout(cfg.embedding_dropout, name=f'{name}_in')(x)
+      x = layers.place(embedding(tokens) + order(positions), 'B L D')
+      x = layers.Dropout(cfg.embedding_dropout, name=f'{name}_in')(x)
       stack = transformer.Stack(cfg, cross=decodes, name=name)
       x = stack(x, context.replace(positions=positions))
       if cfg.norm_position == 'post':  # Its last branch has been dropped out.
         return x
-      return transformer.Dropout(cfg.residual_dropout, name=f'{name}_out')(x)
+      return layers.Dropout(cfg.residual_dropout, name=f'{name}_out')(x)
 
     return apply
 
@@ -137,7 +137,7 @@ class EncoderDecoder(nn.Module):
   def _answer(self, x, embedding, source, valid, predict_at):
     cfg = self.config
     wanted = ('tokens',) if self.heads is None else self.heads
-    dropout = transformer.Dropout(self.head_dropout, name='head_dropout')
+    dropout = layers.Dropout(self.head_dropout, name='head_dropout')
 
     def project():
       read = heads.at(x, predict_at)

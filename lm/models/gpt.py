@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Int
 
 from lm import types
-from lm.models import embeddings, heads, kv_cache, masks, transformer
+from lm.models import embeddings, heads, kv_cache, layers, masks, transformer
 from lm.models.config import TransformerConfig
 
 
@@ -82,8 +82,8 @@ class GPT(nn.Module):
 
     embedding = embeddings.Embedding(cfg, self.scale_embeddings, name='token')
     order = embeddings.Order(cfg, self.position_init_std, name='position')
-    x = transformer.place(embedding(tokens) + order(positions), 'B L D')
-    x = transformer.Dropout(cfg.embedding_dropout, name='dropout')(x)
+    x = layers.place(embedding(tokens) + order(positions), 'B L D')
+    x = layers.Dropout(cfg.embedding_dropout, name='dropout')(x)
     x = transformer.Stack(cfg, name='decoder')(
       x, transformer.Context(mask, positions, slots), self._layer_mask()
     )
@@ -91,7 +91,7 @@ class GPT(nn.Module):
       cfg,
       ('tokens',) if self.heads is None else self.heads,
       self.num_labels,
-      hidden=transformer.Dropout(self.head_dropout, name='head_dropout')(x),
+      hidden=layers.Dropout(self.head_dropout, name='head_dropout')(x),
       tokens=lambda: embedding.project(heads.at(x, predict_at)),
       text=lambda: heads.last_valid(x, valid),
       label_bias=False,

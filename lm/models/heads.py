@@ -11,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lm.models import transformer
+from lm.models import layers
 from lm.models.config import TransformerConfig
 from lm.types import Projection, UserError
 
@@ -54,7 +54,7 @@ def answer(
   def scores(term, x):
     bias = label_bias or term != 'label'
     settings = dataclasses.replace(cfg, use_bias=bias)
-    linear = transformer.dense(settings, sizes.get(term, 1), term)
+    linear = layers.dense(settings, sizes.get(term, 1), term)
     return linear(x).astype(jnp.float32)
 
   if of_text := [term for term in OF_TEXT if term in wanted]:
@@ -73,7 +73,7 @@ def pool(
 ) -> Float[Array, 'B D']:
   """Turns a vector of the text into what its heads read (BERT, T5)."""
   cfg = dataclasses.replace(cfg, use_bias=True)
-  return jnp.tanh(transformer.dense(cfg, cfg.embed_dim, 'pooler')(summary))
+  return jnp.tanh(layers.dense(cfg, cfg.embed_dim, 'pooler')(summary))
 
 
 def last_valid(

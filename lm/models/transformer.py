@@ -1,6 +1,5 @@
 """The Transformer every model here is made of: attention, MLP, block, stack."""
 
-import functools
 import math
 
 import jax
@@ -11,16 +10,16 @@ from jaxtyping import Array, Float, Int
 from lm.models import kv_cache, masks, positions as position_encodings
 from lm.models.attention import attend
 from lm.models.config import TransformerConfig
+from lm.models.layers import (
+  ACTIVATIONS,
+  Dropout,
+  dense,
+  end_scale,
+  norm,
+  place,
+)
 from lm.models.masks import Mask
 from lm.models.positions import RelativeBias
-
-ACTIVATIONS = {
-  'gelu': functools.partial(jax.nn.gelu, approximate=False),
-  'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
-  'relu': jax.nn.relu,
-  'silu': jax.nn.silu,
-  'tanh': jnp.tanh,
-}
 
 
 @struct.dataclass
@@ -40,78 +39,6 @@ class Context:
   slots: Int[Array, 'B L'] | None = None
   source: Float[Array, 'B S D'] | None = None
   source_mask: Mask = struct.field(default_factory=Mask)
-
-
-def initializer(cfg: TransformerConfig, scale: float = 1.0):
-  """Returns how kernels begin, their deviation multiplied by `scale`."""
-  variance = functools.partial(nn.initializers.variance_scaling, scale**2)
-  return {
-    'normal': lambda: nn.initializers.normal(scale * cfg.init_std),
-    'truncated_normal': lambda: nn.initializers.truncated_normal(
-      scale * cfg.init_std
-    ),
-    'fan_in': lambda: variance('fan_in', 'normal'),
-    'glorot': lambda: variance('fan_avg', 'uniform'),
-  }[cfg.init]()
-
-
-def dense(
-  cfg: TransformerConfig, features, name: str, axis=-1, scale: float = 1.0
-) -> nn.Module:
-  """A linear layer as `cfg` has them."""
-  return nn.DenseGeneral(
-    features,
-    axis=axis,
-    use_bias=cfg.use_bias,
-    dtype=cfg.dtype,
-    param_dtype=cfg.param_dtype,
-    kernel_init=initializer(cfg, scale),
-    name=name,
-  )
-
-
-def norm(cfg: TransformerConfig, name: str) -> nn.Module:
-  """A norm whose statistics are in float32, whatever it returns."""
-  shared = {
-    'epsilon': cfg.norm_eps,
-    'dtype': cfg.dtype,
-    'param_dtype': cfg.param_dtype,
-    'name': name,
-  }
-  if cfg.norm == 'rms':
-    return nn.RMSNorm(**shared)
-  return nn.LayerNorm(use_bias=cfg.use_bias, **shared)
-
-
-def end_scale(cfg: TransformerConfig) -> float:
-  """What the initial deviation is multiplied by where a branch ends."""
-  return (2 * cfg.num_layers) ** -0.5 if cfg.scale_residual_init else 1.0
-
-
-def place(x: Array, axes: str) -> Array:
-  """Says which axes an activation has, for the mesh in force; else nothing."""
-  return nn.with_logical_constraint(x, tuple(axes.split()))
-
-
-class Dropout(nn.Module):
-  """Dropout, on exactly when the caller supplies a 'dropout' PRNG key.
-
-  The rate is rounded to 1/256, or 1/65536 if that were more than 2% off: to
-  draw bits costs a CPU more than to multiply, and so few cost half of 32.
-  """
-
-  rate: float
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    if not self.rate or not self.has_rng('dropout'):
-      return x
-    for levels, dtype in ((1 << 8, jnp.uint8), (1 << 16, jnp.uint16)):
-      kept = round((1 - self.rate) * levels)
-      if abs(1 - kept / levels - self.rate) <= 0.02 * self.rate:
-        break
-    bits = jax.random.bits(self.make_rng('dropout'), x.shape, dtype)
-    return jnp.where(bits < kept, x * (levels / kept), jnp.zeros_like(x))
 
 
 class Attention(nn.Module):

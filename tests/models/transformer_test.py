@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lm.models import transformer
+from lm.models import layers
 from tests.models import tiny
 
 
@@ -51,9 +51,7 @@ def with_dropout(model, params, tokens, seed):
     {'params': params},
     tokens,
     rngs={'dropout': jax.random.key(seed)},
-    capture_intermediates=lambda module, _: isinstance(
-      module, transformer.Dropout
-    ),
+    capture_intermediates=lambda module, _: isinstance(module, layers.Dropout),
     mutable=['intermediates'],
   )
   return logits, state['intermediates']
@@ -107,7 +105,7 @@ def test_every_place_and_layer_drops_by_a_mask_of_its_own():
 @pytest.mark.parametrize('rate', [0.01, 0.1, 0.2, 0.5])
 def test_dropout_keeps_what_is_expected_and_drops_at_its_rate(rate):
   rngs = {'dropout': jax.random.key(0)}
-  kept = transformer.Dropout(rate).apply({}, jnp.ones((500, 400)), rngs=rngs)
+  kept = layers.Dropout(rate).apply({}, jnp.ones((500, 400)), rngs=rngs)
   zero, scaled = np.unique(kept)
   assert zero == 0
   assert scaled == pytest.approx(1 / (1 - rate), rel=0.02 * rate / (1 - rate))
@@ -121,4 +119,4 @@ def test_dropout_keeps_what_is_expected_and_drops_at_its_rate(rate):
 def test_no_dropout_draws_nothing():
   rngs = {'dropout': jax.random.key(0)}
   x = jnp.ones(3)
-  assert transformer.Dropout(0.0).apply({}, x, rngs=rngs) is x
+  assert layers.Dropout(0.0).apply({}, x, rngs=rngs) is x

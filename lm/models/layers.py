@@ -1,0 +1,96 @@
+"""Linear layers, norms and dropout, as a config has them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from lm.models.config import TransformerConfig
+
+ACTIVATIONS = {
+  'gelu': functools.partial(jax.nn.gelu, approximate=False),
+  'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
+  'relu': jax.nn.relu,
+  'silu': jax.nn.silu,
+  'tanh': jnp.tanh,
+}
+
+
+LEVELS = {1 << 8: jnp.uint8, 1 << 16: jnp.uint16}
+
+
+def initializer(cfg: TransformerConfig, scale: float = 1.0):
+  """Returns how kernels begin, their deviation multiplied by `scale`."""
+  variance = functools.partial(nn.initializers.variance_scaling, scale**2)
+  return {
+    'normal': lambda: nn.initializers.normal(scale * cfg.init_std),
+    'truncated_normal': lambda: nn.initializers.truncated_normal(
+      scale * cfg.init_std
+    ),
+    'fan_in': lambda: variance('fan_in', 'normal'),
+    'glorot': lambda: variance('fan_avg', 'uniform'),
+  }[cfg.init]()
+
+
+def dense(
+  cfg: TransformerConfig, features, name: str, axis=-1, scale: float = 1.0
+) -> nn.Module:
+  """A linear layer as `cfg` has them."""
+  return nn.DenseGeneral(
+    features,
+    axis=axis,
+    use_bias=cfg.use_bias,
+    dtype=cfg.dtype,
+    param_dtype=cfg.param_dtype,
+    kernel_init=initializer(cfg, scale),
+    name=name,
+  )
+
+
+def norm(cfg: TransformerConfig, name: str) -> nn.Module:
+  """A norm whose statistics are in float32, whatever it returns."""
+  shared = {
+    'epsilon': cfg.norm_eps,
+    'dtype': cfg.dtype,
+    'param_dtype': cfg.param_dtype,
+    'name': name,
+  }
+  if cfg.norm == 'rms':
+    return nn.RMSNorm(**shared)
+  return nn.LayerNorm(use_bias=cfg.use_bias, **shared)
+
+
+def end_scale(cfg: TransformerConfig) -> float:
+  """What the initial deviation is multiplied by where a branch ends."""
+  return (2 * cfg.num_layers) ** -0.5 if cfg.scale_residual_init else 1.0
+
+
+def place(x: Array, axes: str) -> Array:
+  """Says which axes an activation has, for the mesh in force; else nothing."""
+  return nn.with_logical_constraint(x, tuple(axes.split()))
+
+
+class Dropout(nn.Module):
+  """Dropout, on exactly when the caller supplies a 'dropout' PRNG key.
+
+  The rate is rounded to 1/256, or 1/65536 if that were more than 2% off: to
+  draw bits costs a CPU more than to multiply, and so few cost half of 32.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    if not self.rate or not self.has_rng('dropout'):
+      return x
+    levels = next((n for n in LEVELS if _off(self.rate, n) <= 0.02), 1 << 16)
+    kept = round((1 - self.rate) * levels)
+    bits = jax.random.bits(self.make_rng('dropout'), x.shape, LEVELS[levels])
+    return jnp.where(bits < kept, x * (levels / kept), jnp.zeros_like(x))
+
+
+def _off(rate: float, levels: int) -> float:
+  """Returns by which share of it a rate is rounded."""
+  return abs(round(rate * levels) / levels / rate - 1)
