@@ -1,0 +1,179 @@
+"""Recover hidden tokens from what stands around them (BERT, RoBERTa)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Int
+
+from lm.data import randomness
+from lm.objectives import masking
+from lm.objectives.masking import Count, Masking, Spans
+from lm.objectives.objective import (
+  Objective,
+  check_form,
+  check_share,
+  cross_entropy,
+)
+from lm.types import Batch, Examples, Form, UserError, Vocabulary
+
+PASSED_ON = ('valid', 'segment_ids', 'positions', 'token_types')
+
+
+def masked_lm(
+  form: Form,
+  vocabulary: Vocabulary,
+  *,
+  mask_rate: float = 0.15,
+  end_mask_rate: float | None = None,
+  mask_rate_examples: int = 0,
+  count: Count = 'exact',
+  max_predictions: int | None = None,
+  mask_share: float = 0.8,
+  random_share: float = 0.1,
+  spans: Spans = 'tokens',
+  next_sentence: bool = False,
+  z_loss: float = 0.0,
+  label_smoothing: float = 0.0,
+) -> Objective:
+  """Returns the objective (Devlin et al. 2019, 3.1; Liu et al. 2019, 4.1).
+
+  Args:
+    form: How the model reads.
+    vocabulary: What its tokens are.
+    mask_rate: The share of the tokens of a row that are asked for.
+    end_mask_rate: What it ends at, on a straight line; None: it stays.
+    mask_rate_examples: How many examples that takes.
+    count: 'exact': the share rounded, as BERT; 'stochastic': one more or less,
+      the share on average, as RoBERTa.
+    max_predictions: The most of a row; None: as many as the share can need.
+    mask_share: Of those asked for, what the mask hides.
+    random_share: Of those asked for, what another token stands in for; the
+      rest stay as they are.
+    spans: What is hidden together: 'tokens' none; 'words' whole ones; 'ngrams'
+      up to 3 words (ALBERT); 'spans' up to 10 (SpanBERT), in which all tokens
+      are masked, all are others, or all stay.
+    next_sentence: Whether it is asked, too, if the second text of a pair
+      follows the first; for examples of pairs.
+    z_loss: Of every term; see `cross_entropy`, as for the next.
+    label_smoothing: A share.
+  """
+  check_form('masked_lm', form, 'causal', 'bidirectional')
+  end_rate = mask_rate if end_mask_rate is None else end_mask_rate
+  check_share('mask_rate', mask_rate)
+  check_share('end_mask_rate', end_rate)
+  check_share('label_smoothing', label_smoothing)
+  _check_shares(mask_share, random_share)
+  if max_predictions is not None and max_predictions < 1:
+    raise UserError(
+      f'max_predictions is {max_predictions}, so nothing would be asked for. Set'
+      ' config.objective.max_predictions to 1 or more; BERT uses 20 of 128.'
+    )
+
+  def budget(index, sizes, seed):
+    progress = np.minimum(index / max(1, mask_rate_examples), 1)
+    rate = mask_rate + (end_rate - mask_rate) * progress
+    drawn = randomness.uniform(seed, 'mask count', index)
+    return masking.budgets(rate, sizes, count, drawn)
+
+  def width(length):
+    rate = max(mask_rate, end_rate)
+    return masking.most(rate, length, count, max_predictions)
+
+  mask = masking.masker(vocabulary, spans, budget, width)
+  replace = replacer(vocabulary, mask_share, random_share, spans == 'spans')
+
+  def prepare(examples, index, seed):
+    chosen = mask(examples, index, seed)
+    tokens = replace(examples['tokens'], chosen, index, seed)
+    batch = hidden(examples, tokens, chosen)
+    if next_sentence:
+      _ask_for_next_sentence(examples, batch)
+    return batch
+
+  def loss(answers, targets, weights):
+    terms, metrics = {}, {}
+    for term in scales:
+      terms[term], scored = cross_entropy(
+        answers[term], targets[term], weights[term], z_loss, label_smoothing
+      )
+      start = '' if term == 'tokens' else f'{term}_'
+      metrics |= {start + name: metric for name, metric in scored.items()}
+    return terms, metrics
+
+  scales = {'tokens': 1.0} | ({'next_sentence': 1.0} if next_sentence else {})
+  return Objective(
+    prepare=prepare,
+    loss=loss,
+    example_length=lambda length: length,
+    scales=scales,
+    reads=() if spans == 'tokens' else ('word_starts',),
+  )
+
+
+def replacer(
+  vocabulary: Vocabulary,
+  mask_share: float,
+  random_share: float,
+  by_run: bool,
+) -> Callable[..., Int[np.ndarray, 'B L']]:
+  """Returns `replace(tokens, chosen, index, seed)`: rows as the model sees them.
+
+  Args:
+    vocabulary: What its tokens are.
+    mask_share: Of those chosen, what the mask hides.
+    random_share: Of those chosen, what any other token stands in for.
+    by_run: Whether all of a run are treated alike.
+  """
+  mask_id = masking.mask_of(vocabulary)
+  others = np.flatnonzero(~masking.special_table(vocabulary))
+
+  def replace(tokens, chosen, index, seed):
+    row, columns = index[:, None], np.arange(tokens.shape[1])
+    decided_at = chosen.run if by_run else columns
+    drawn = randomness.uniform(seed, 'replacing', row, decided_at)
+    other = randomness.integers(seed, 'other', row, len(others), columns)
+    seen = np.where(drawn < mask_share, mask_id, others[other])
+    replaced = chosen.masked & (drawn < mask_share + random_share)
+    return np.where(replaced, seen, tokens).astype(np.int32)
+
+  return replace
+
+
+def hidden(
+  examples: Examples, tokens: Int[np.ndarray, 'B L'], chosen: Masking
+) -> Batch:
+  """Returns a batch that shows `tokens` and asks for what was chosen.
+
+  text      [CLS] the cat sat [SEP]     predict_at  2   0
+  tokens    [CLS] the [M] sat [SEP]     targets    cat [CLS]
+                                        weights     1   0
+  """
+  passed_on = {name: examples[name] for name in PASSED_ON if name in examples}
+  return Batch(
+    {'tokens': tokens, **passed_on, 'predict_at': chosen.predict_at},
+    {'tokens': chosen.at(examples['tokens'])},
+    {'tokens': chosen.asked},
+  )
+
+
+def _ask_for_next_sentence(examples: Examples, batch: Batch) -> None:
+  if 'next_sentence' not in examples:
+    raise UserError(
+      'The examples are no pairs, so nothing can be asked about the next'
+      " sentence. Set config.data.packing to 'pairs', or"
+      ' config.objective.next_sentence to False.'
+    )
+  batch.targets['next_sentence'] = examples['next_sentence']
+  real = examples['valid'].any(axis=1)
+  batch.weights['next_sentence'] = real.astype(np.float32)
+
+
+def _check_shares(mask_share: float, random_share: float) -> None:
+  shares = (mask_share, random_share)
+  if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+    raise UserError(
+      f'mask_share is {mask_share} and random_share {random_share}, but they are'
+      ' shares of the same tokens. Set config.objective.mask_share and'
+      ' config.objective.random_share to at least 0, and 1 at most in all; BERT'
+      ' uses 0.8 and 0.1.'
+    )
