@@ -66,19 +66,6 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
   )
 
 
-KINDS = {'mesh': make_mesh}
-
-
-def build(kind: str, **settings: int) -> Mesh:
-  """Returns the devices as a config's `parallel` section wants them."""
-  if kind not in KINDS:
-    raise UserError(
-      f'There is no way {kind!r} to be parallel. Set config.parallel.kind to'
-      f' one of {", ".join(KINDS)}.'
-    )
-  return KINDS[kind](**settings)
-
-
 def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
   """Returns a sharding for every array of `tree`, such as a train state.
 
@@ -164,6 +151,18 @@ def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
   sharding = batch_sharding(mesh)
   put = jax.make_array_from_process_local_data
   return jax.tree.map(lambda rows: put(sharding, rows), batch)
+
+
+def enter(state: PyTree, mesh: Mesh) -> PyTree:
+  """Returns the state as the step takes it: as it is."""
+  del mesh
+  return state
+
+
+def leave(state: PyTree, mesh: Mesh) -> PyTree:
+  """Returns the state as checkpoints and evaluation take it: as it is."""
+  del mesh
+  return state
 
 
 @contextlib.contextmanager

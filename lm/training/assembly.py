@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh
 
 from lm import models, objectives
 from lm.data import datasets
 from lm.data.sources import Source
 from lm.data.tokenizers import Tokenizer
 from lm.objectives import Objective
-from lm.parallel import mesh as meshes
+from lm.parallel import mesh as meshes, ways
+from lm.parallel.ways import Way
 from lm.training import optimizers
 from lm.training.sections import Log, Run
 from lm.types import Batch, UserError, Vocabulary
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
   objective: Objective
   tx: optax.GradientTransformation
   schedule: optax.Schedule
-  mesh: Mesh
+  way: Way
 
 
 def assemble(
@@ -41,10 +41,12 @@ def assemble(
     splits: Those whose text is needed.
   """
   run = Run(**{name: config[name] for name in Run._fields})
-  mesh = meshes.build(**config['parallel'])
-  meshes.check_batch(run.batch_size, run.microbatches, mesh)
+  way = ways.build(**config['parallel'])
+  meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
   if config['eval']['batch_size']:
-    meshes.check_batch(config['eval']['batch_size'], 1, mesh, 'eval.batch_size')
+    meshes.check_batch(
+      config['eval']['batch_size'], 1, way.mesh, 'eval.batch_size'
+    )
   tx, schedule = optimizers.build(
     num_steps=run.num_steps,
     skip_nonfinite=run.skip_nonfinite,
@@ -56,7 +58,7 @@ def assemble(
   model, objective = pair(
     model, config['objective'], dataset.tokenizer.vocabulary
   )
-  parts = Parts(run, dataset, model, objective, tx, schedule, mesh)
+  parts = Parts(run, dataset, model, objective, tx, schedule, way)
   for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
   return parts

@@ -60,8 +60,10 @@ def make_scorer(
 
   def score(params: PyTree) -> dict[str, float]:
     batches = map(batch_at, range(count))
-    on_devices = (meshes.to_devices(batch, parts.mesh) for batch in batches)
-    return evaluate(eval_step, params, on_devices)
+    mesh = parts.way.mesh
+    on_devices = (meshes.to_devices(batch, mesh) for batch in batches)
+    with meshes.placing(mesh):
+      return evaluate(eval_step, params, on_devices)
 
   return score
 
@@ -89,7 +91,8 @@ def score(
   parts = assemble(config, splits=['validation'])
   part = 'ema' if parts.run.ema_decay else 'params'
   params, meta = restore_params(workdir / 'checkpoints', step, part)
-  with meshes.placing(parts.mesh):
-    params = jax.device_put(params, meshes.state_shardings(params, parts.mesh))
+  mesh = parts.way.mesh
+  with meshes.placing(mesh):
+    params = jax.device_put(params, meshes.state_shardings(params, mesh))
     scores = make_scorer(parts, Eval(**config['eval']))(params)
   return {'step': meta['step'], **scores}

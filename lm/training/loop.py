@@ -48,53 +48,56 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   init_key, dropout_key = jax.random.split(jax.random.key(run.seed))
   opened = Checkpoints(workdir / 'checkpoints', **config['checkpoint'])
 
+  way, mesh = parts.way.run, parts.way.mesh
   with (
     stopping.on_signals() as stop,  # Until the last save is on disk.
     contextlib.closing(opened) as checkpoints,
-    meshes.placing(parts.mesh),
+    way.placing(mesh),
   ):
     state, start, examples = begin(parts, init_key, checkpoints)
     workdirs.record(workdir, config, parts)
-    train_step = meshes.compile_step(
+    train_step = way.compile_step(
       make_train_step(
         parts.model,
         parts.objective,
         parts.tx,
         microbatches=run.microbatches,
         ema_decay=run.ema_decay,
+        axis_name=parts.way.axis_name,
       ),
       state,
-      parts.mesh,
+      mesh,
     )
     score = make_scorer(parts, Eval(**config['eval']))
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
     batches = loader.batches(batch_at, 0, run.num_steps - start)
     log = open_log(workdir, parts, show, start, state.params)
     reader = Reader(log, parts, batch_at, workdir, start, num_skipped(state))
+    state = way.enter(state, mesh)
     step, stopping_now = start, False
 
     with contextlib.closing(log):
       for step in range(start + 1, run.num_steps + 1):
-        batch = meshes.to_devices(next(batches), parts.mesh)
+        batch = way.to_devices(next(batches), mesh)
         state, sums = train_step(state, batch, dropout_key)
         reader.add(step, sums)
-        params = state.ema if run.ema_decay else state.params
         last = step == run.num_steps
         stopping_now = bool(stop)  # Once: it may become true at any moment.
         scores = None
         if last or due(step, config['eval']['every']):
           reader.read_all()
-          scores = score(params)
+          scores = score(learned(way.leave(state, mesh)))
           log.eval(step, scores)
         if due(step, show.sample_every):
           reader.read_all()
-          log.sample(
-            step, show.sample_prompt, continue_text(parts, params, show)
-          )
+          params = learned(way.leave(state, mesh))
+          made = continue_text(parts, params, show)
+          log.sample(step, show.sample_prompt, made)
         if last or stopping_now or checkpoints.due(step):
           reader.read_all()  # What is not finite is not saved.
           consumed = examples + (step - start) * run.batch_size
-          checkpoints.save(step, state, {'examples': consumed}, scores)
+          whole = way.leave(state, mesh)
+          checkpoints.save(step, whole, {'examples': consumed}, scores)
         if stopping_now:
           break
   if stopping_now:
@@ -114,7 +117,7 @@ def begin(
   init = functools.partial(
     init_state, parts.model, parts.tx, example, key, parts.run.ema_decay
   )
-  abstract = meshes.on_mesh(jax.eval_shape(init), parts.mesh)
+  abstract = meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
   restored = checkpoints.restore(abstract)
   if restored is None and parts.run.start_from:
     restored = restore_origin(parts.run, abstract)
@@ -230,6 +233,11 @@ def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
     ' --allow_change=optimizer), or begin a run that may skip such steps, with'
     ' config.skip_nonfinite.'
   )
+
+
+def learned(state: TrainState) -> PyTree:
+  """Returns the parameters that are evaluated and sampled from."""
+  return state.params if state.ema is None else state.ema
 
 
 def num_skipped(state: TrainState) -> int:

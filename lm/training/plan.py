@@ -11,7 +11,7 @@ from lm import models
 from lm.analysis import flops
 from lm.data import datasets
 from lm.objectives import Objective
-from lm.parallel import mesh as meshes
+from lm.parallel import mesh as meshes, ways
 from lm.training.assembly import pair
 from lm.training.sections import Run
 from lm.types import Batch, Vocabulary
@@ -23,7 +23,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
   The text is read only if the model takes its vocabulary from it.
   """
   run = Run(**{name: config[name] for name in Run._fields})
-  mesh = meshes.build(**config['parallel'])
+  mesh = ways.build(**config['parallel']).mesh
   meshes.check_batch(run.batch_size, run.microbatches, mesh)
   section, length = config['model'], config['data']['length']
   if section['vocab_size'] is None:

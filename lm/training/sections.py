@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from lm import models, objectives
 from lm.data import datasets
-from lm.parallel import mesh
+from lm.parallel import ways
 from lm.training import optimizers
 from lm.training.checkpoints import Checkpoints
 from lm.training.run_config import fields_of
@@ -80,8 +80,8 @@ def _optimizer(name: Literal[*optimizers.OPTIMIZERS]):
   return fields_of(optimizers.build, without=GIVEN) | own
 
 
-def _parallel(kind: Literal[*mesh.KINDS]):
-  return fields_of(mesh.KINDS[kind])
+def _parallel(kind: Literal[*ways.KINDS]):
+  return fields_of(ways.KINDS[kind])
 
 
 SECTIONS = {

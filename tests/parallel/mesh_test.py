@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec as P
 
 from lm import models
-from lm.parallel import mesh as meshes
+from lm.parallel import mesh as meshes, ways
 from lm.training import optimizers
 from lm.training.step import init_state
 from lm.types import Batch, UserError, path_of
@@ -31,7 +31,7 @@ def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
   assert mesh.axis_names == ('data', 'fsdp', 'tensor')
   assert mesh.devices.shape == shape
   assert set(mesh.devices.flat) == set(jax.devices())
-  assert meshes.build('mesh', **asked) == mesh
+  assert ways.build('mesh', **asked).mesh == mesh
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,10 @@ def test_a_mesh_that_does_not_use_the_devices_is_refused(asked):
 
 
 def test_a_way_to_be_parallel_that_there_is_not_is_refused():
-  with pytest.raises(UserError, match=r'config\.parallel\.kind to one of mesh'):
-    meshes.build('mash')
+  with pytest.raises(
+    UserError, match=r'config\.parallel\.kind to one of mesh, pmap'
+  ):
+    ways.build('mash')
 
 
 BLOCK = 'decoder/block'

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh
 
 from lm import objectives
 from lm.objectives.objective import Objective
-from lm.parallel import mesh as meshes
+from lm.parallel import mesh as meshes, ways
 from lm.training import optimizers
 from lm.training.step import (
   TrainState,
@@ -154,24 +154,30 @@ def test_the_gradient_is_that_of_the_mean_over_all_targets():
 
 
 def test_a_pmapped_step_sums_over_its_devices():
-  model = tiny.gpt(**SIZES)
+  model, way = tiny.gpt(**SIZES), ways.build('pmap')
   step = make_train_step(
     model,
     tiny.causal_lm(),
     record(),
     microbatches=2,
-    axis_name='data',
+    axis_name=way.axis_name,
   )
-  shares = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), batch())
-  pmapped = jax.pmap(
-    step,
-    axis_name='data',
-    in_axes=(None, 0, None),
-    out_axes=None,
-    devices=jax.devices()[:2],
-  )
-  got = pmapped(start(model), shares, jax.random.key(3))
-  assert_same(on_host(*got), run((1, 1, 1), 1))
+  whole = jax.device_put(start(model), meshes.replicated(way.mesh))
+  with way.run.placing(way.mesh):
+    state = way.run.enter(whole, way.mesh)
+    jax.tree.map(
+      lambda one, all: np.testing.assert_array_equal(one, all),
+      way.run.leave(state, way.mesh),
+      whole,
+    )
+    compiled = way.run.compile_step(step, state, way.mesh)
+    rows = way.run.to_devices(batch(), way.mesh)
+    state, metrics = compiled(state, rows, jax.random.key(3))
+  got = way.run.leave(state, way.mesh)
+  assert int(got.step) == 6
+  leaves = jax.tree.leaves(got)
+  assert {leaf.sharding for leaf in leaves} == {meshes.replicated(way.mesh)}
+  assert_same(on_host(got, metrics), run((1, 1, 1), 1))
 
 
 def test_accumulation_needs_less_memory():

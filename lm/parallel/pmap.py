@@ -1,0 +1,73 @@
+"""Replicated data parallelism: each device runs the step on its own share.
+
+The step is the one that a mesh runs, and sums over the devices itself. Beside
+the loop, in checkpoints and evaluation, the state is one of global arrays, as
+everywhere; `enter` and `leave` lead from one form to the other without a copy
+between devices.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+
+from lm.parallel import mesh as meshes
+from lm.types import PyTree
+
+AXIS = 'devices'
+
+
+def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
+  """Returns a train step over `AXIS` that takes the place of its state."""
+  del state, mesh  # Every device holds all of it.
+  return jax.pmap(
+    step,
+    axis_name=AXIS,
+    in_axes=(0, 0, None),
+    out_axes=(0, None),
+    donate_argnums=0,
+  )
+
+
+def enter(state: PyTree, mesh: Mesh) -> PyTree:
+  """Returns global replicated arrays as one for each device of this process."""
+  local = Mesh(np.array(mesh.local_devices), (AXIS,))
+  sharding = NamedSharding(local, P(AXIS))
+
+  def stack(array):
+    copies = {shard.device: shard.data for shard in array.addressable_shards}
+    copies = [copies[device][None] for device in local.devices.flat]
+    shape = (len(copies), *array.shape)
+    return jax.make_array_from_single_device_arrays(shape, sharding, copies)
+
+  return jax.tree.map(stack, state)
+
+
+def leave(state: PyTree, mesh: Mesh) -> PyTree:
+  """Returns what the devices hold as global replicated arrays."""
+  sharding = meshes.replicated(mesh)
+
+  def join(array):
+    copies = [shard.data[0] for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(
+      array.shape[1:], sharding, copies
+    )
+
+  return jax.tree.map(join, state)
+
+
+def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
+  """Returns the rows of this process, divided among its devices."""
+  count = len(mesh.local_devices)
+  return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
+
+
+@contextlib.contextmanager
+def placing(mesh: Mesh) -> Iterator[None]:
+  """The context in which models place nothing: a device has it all."""
+  del mesh
+  with nn.logical_axis_rules(()):
+    yield
