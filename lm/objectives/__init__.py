@@ -5,11 +5,13 @@ from typing import Any
 from lm.objectives.causal_lm import causal_lm
 from lm.objectives.masked_lm import masked_lm
 from lm.objectives.objective import Objective
+from lm.objectives.span_corruption import span_corruption
 from lm.types import Form, UserError, Vocabulary
 
 OBJECTIVES = {
   'causal_lm': causal_lm,
   'masked_lm': masked_lm,
+  'span_corruption': span_corruption,
 }
 
 
