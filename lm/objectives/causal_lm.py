@@ -4,7 +4,6 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 
 from lm.objectives.objective import (
   Objective,
@@ -39,7 +38,9 @@ def causal_lm(
     nothing = vocabulary.eos_id
 
   def prepare(examples, index, seed):
-    batch = shift(examples, index, seed)
+    batch = shift(examples)
+    size = batch.weights['tokens'] * examples['bytes'][:, 1:]
+    batch.weights['bytes'] = size.astype(np.float32)
     if form == 'causal':
       return batch
     shape = (len(index), 1)
@@ -70,7 +71,7 @@ def causal_lm(
   )
 
 
-def shift(examples: Examples, index: Int[np.ndarray, 'B'], seed: int) -> Batch:
+def shift(examples: Examples) -> Batch:
   """Asks each token for the next one of its document.
 
   tokens       5 6 7 8 9 0        inputs   5 6 7 8 9     targets  6 7 8 9 0
@@ -78,7 +79,6 @@ def shift(examples: Examples, index: Int[np.ndarray, 'B'], seed: int) -> Batch:
 
   A token is not asked for the first one of the next document, nor for padding.
   """
-  del index, seed  # Nothing is random.
   now, following = slice(0, -1), slice(1, None)
   asked = examples['valid'][:, following]
   inputs = {'tokens': examples['tokens'][:, now]}
@@ -88,8 +88,6 @@ def shift(examples: Examples, index: Int[np.ndarray, 'B'], seed: int) -> Batch:
     inputs['segment_ids'] = segments[:, now]
     inputs['positions'] = examples['positions'][:, now]
   targets = examples['tokens'][:, following]
-  weights = {
-    'tokens': asked.astype(np.float32),
-    'bytes': (asked * examples['bytes'][:, following]).astype(np.float32),
-  }
-  return Batch(inputs, {'tokens': targets}, weights)
+  return Batch(
+    inputs, {'tokens': targets}, {'tokens': asked.astype(np.float32)}
+  )

@@ -87,9 +87,7 @@ def denoising(
     label_smoothing: A share.
   """
   check_form(name, form, 'encoder_decoder', 'causal')
-  check_share('label_smoothing', label_smoothing)
   end_id = end_of(vocabulary)
-  text = ~masking.special_table(vocabulary)  # Neither sentinel nor end.
   pad_id = vocabulary.pad_id or 0
 
   def prepare(examples, index, seed):
@@ -100,9 +98,6 @@ def denoising(
     if form == 'encoder_decoder':
       return two_rows(pair, vocabulary.start_id)
     return one_row(pair, pad_id, prefix_visible)
-
-  def loss(answers, targets, weights):
-    return score(answers, targets, weights, text, z_loss, label_smoothing)
 
   def example_length(length):
     def needed(size):
@@ -118,7 +113,12 @@ def denoising(
     corruption.check(longest)
     return longest
 
-  return Objective(prepare, loss, example_length, {'tokens': 1.0})
+  return Objective(
+    prepare=prepare,
+    loss=scorer(vocabulary, z_loss, label_smoothing),
+    example_length=example_length,
+    scales={'tokens': 1.0},
+  )
 
 
 def finish(
@@ -177,18 +177,26 @@ def one_row(pair: Rows, pad_id: int, prefix_visible: bool) -> Batch:
   return _asking(inputs, row[:, 1:], asked)
 
 
-def score(answers, targets, weights, text, z_loss, label_smoothing):
-  """Returns terms and metrics; `text_loss` is without sentinels and ends."""
-  of_text = jnp.asarray(text)[targets['tokens']]
-  term, metrics = cross_entropy(
-    answers['tokens'],
-    targets['tokens'],
-    weights['tokens'],
-    z_loss,
-    label_smoothing,
-    parts={'text_loss': weights['tokens'] * of_text},
-  )
-  return {'tokens': term}, metrics
+def scorer(
+  vocabulary: Vocabulary, z_loss: float, label_smoothing: float
+) -> Callable[..., tuple[dict, dict]]:
+  """Returns the loss; its `text_loss` is without sentinels and ends."""
+  check_share('label_smoothing', label_smoothing)
+  is_text = ~masking.special_table(vocabulary)
+
+  def loss(answers, targets, weights):
+    of_text = jnp.asarray(is_text)[targets['tokens']]
+    term, metrics = cross_entropy(
+      answers['tokens'],
+      targets['tokens'],
+      weights['tokens'],
+      z_loss,
+      label_smoothing,
+      parts={'text_loss': weights['tokens'] * of_text},
+    )
+    return {'tokens': term}, metrics
+
+  return loss
 
 
 def end_of(vocabulary: Vocabulary) -> int:

@@ -63,17 +63,12 @@ def masked_lm(
   check_share('end_mask_rate', end_rate)
   check_share('label_smoothing', label_smoothing)
   _check_shares(mask_share, random_share)
-  if max_predictions is not None and max_predictions < 1:
-    raise UserError(
-      f'max_predictions is {max_predictions}, so nothing would be asked for. Set'
-      ' config.objective.max_predictions to 1 or more; BERT uses 20 of 128.'
-    )
+  masking.check_most(max_predictions)
 
   def budget(index, sizes, seed):
     progress = np.minimum(index / max(1, mask_rate_examples), 1)
     rate = mask_rate + (end_rate - mask_rate) * progress
-    drawn = randomness.uniform(seed, 'mask count', index)
-    return masking.budgets(rate, sizes, count, drawn)
+    return masking.budgets(rate, sizes, count, index, seed)
 
   def width(length):
     rate = max(mask_rate, end_rate)

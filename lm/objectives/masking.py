@@ -53,18 +53,29 @@ def most(
   return max(1, int(needed))
 
 
+def check_most(max_predictions: int | None) -> None:
+  """Raises UserError if nothing could be asked for."""
+  if max_predictions is not None and max_predictions < 1:
+    raise UserError(
+      f'max_predictions is {max_predictions}, so nothing would be asked for. Set'
+      ' config.objective.max_predictions to 1 or more; BERT uses 20 of 128.'
+    )
+
+
 def budgets(
-  rate: Float[np.ndarray, 'B'],
+  rate: Float[np.ndarray, 'B'] | float,
   sizes: Int[np.ndarray, 'B'],
   count: Count,
-  drawn: Float[np.ndarray, 'B'],
+  index: Int[np.ndarray, 'B'],
+  seed: int,
 ) -> Int[np.ndarray, 'B']:
   """Returns how many tokens to hide in rows of so many, special ones counted.
 
   BERT ('exact') rounds, but hides one at least. RoBERTa ('stochastic') rounds
-  up as often as it takes to hide its rate on average; `drawn` is in [0, 1).
+  up as often as it takes to hide its rate on average.
   """
   if count == 'stochastic':
+    drawn = randomness.uniform(seed, 'mask count', index)
     return (rate * sizes + drawn).astype(np.int64)
   return np.maximum(np.round(rate * sizes), 1).astype(np.int64)
 

@@ -107,6 +107,30 @@ def in_spans(
   return (np.cumsum(changes[:, :length], axis=1) % 2 == 1) & valid
 
 
+def that_fits(
+  noise: Bool[np.ndarray, 'B L'], room: int, num_sentinels: int
+) -> Bool[np.ndarray, 'B L']:
+  """Returns the noise for which a target has room, and sentinels suffice.
+
+  Args:
+    noise: Which tokens are meant to be.
+    room: How many tokens a target has, without the one that ends it.
+    num_sentinels: How many spans can be marked.
+  """
+  spans = np.cumsum(first_of_spans(noise), axis=1)
+  needed = np.cumsum(noise, axis=1) + spans
+  return noise & (needed <= room) & (spans <= num_sentinels)
+
+
+def first_of_spans(
+  noise: Bool[np.ndarray, 'B L'],
+) -> Bool[np.ndarray, 'B L']:
+  """Returns which tokens are noise and come after none."""
+  starts = noise.copy()
+  starts[:, 1:] &= ~noise[:, :-1]
+  return starts
+
+
 def corrupt(
   tokens: Int[np.ndarray, 'B L'],
   noise: Bool[np.ndarray, 'B L'],
@@ -124,8 +148,7 @@ def corrupt(
   text, T5's code marks the text between in the target instead; for the masks
   that `in_spans` makes, the two are the same.
   """
-  starts = noise.copy()
-  starts[:, 1:] &= ~noise[:, :-1]
+  starts = first_of_spans(noise)
   number = np.maximum(np.cumsum(starts, axis=1) - 1, 0)
   marks = sentinels[np.minimum(number, len(sentinels) - 1)]
   return Texts(
