@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal, get_args
 
+from lm.models.attention import Kernel
 from lm.types import UserError
 
 Activation = Literal['gelu', 'gelu_tanh', 'relu', 'silu', 'tanh']
@@ -40,6 +41,7 @@ class TransformerConfig:
     embedding_init_std: Of the token table; None: `init_std`.
     scale_residual_init: Divides it by sqrt(2 num_layers) where a branch ends
       (Radford et al. 2019, 2.3).
+    kernel: What computes attention; 'auto': see `lm.models.attention`.
     dtype: Of the computation; scores, norms, logits and loss are in float32.
     unroll: Layers compiled one after another for each turn of the loop over
       layers; None: all of them on a CPU, where a loop costs 10 to 40%, else 1.
@@ -72,6 +74,7 @@ class TransformerConfig:
   init_std: float = 0.02
   embedding_init_std: float | None = None
   scale_residual_init: bool = False
+  kernel: Kernel = 'auto'
   dtype: Literal['float32', 'bfloat16'] = 'float32'
   param_dtype: Literal['float32', 'bfloat16'] = 'float32'
   unroll: int | None = None

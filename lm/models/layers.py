@@ -81,9 +81,14 @@ class Dropout(nn.Module):
 
   rate: float
 
+  @property
+  def is_on(self) -> bool:
+    """Whether anything is dropped."""
+    return bool(self.rate) and self.has_rng('dropout')
+
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    if not self.rate or not self.has_rng('dropout'):
+    if not self.is_on:
       return x
     levels = next((n for n in LEVELS if _off(self.rate, n) <= 0.02), 1 << 16)
     kept = round((1 - self.rate) * levels)

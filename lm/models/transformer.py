@@ -66,8 +66,10 @@ class Attention(nn.Module):
       key, value = kv_cache.append(self, key, value, slots, cfg.max_len)
     else:
       slots = jnp.arange(x.shape[1])[None]
-    dropout = Dropout(cfg.attention_dropout, name='dropout')
-    return _out(cfg, attend(query, key, value, mask, slots, dropout, bias))
+    read = attend(
+      query, key, value, mask, slots, _dropout(cfg), bias, cfg.kernel
+    )
+    return _out(cfg, read)
 
 
 class CrossAttention(nn.Module):
@@ -88,9 +90,9 @@ class CrossAttention(nn.Module):
       else (_heads(cfg, source, 'key'), _heads(cfg, source, 'value')),
     )
     slots = jnp.arange(x.shape[1])[None]
-    dropout = Dropout(cfg.attention_dropout, name='dropout')
+    query, mask = _query(cfg, x), context.source_mask
     read = attend(
-      _query(cfg, x), key, value, context.source_mask, slots, dropout
+      query, key, value, mask, slots, _dropout(cfg), kernel=cfg.kernel
     )
     return _out(cfg, read)
 
@@ -106,6 +108,12 @@ def _query(cfg: TransformerConfig, x: Array) -> Array:
   # What is not divided by begins smaller (Raffel et al. 2020's code).
   by_width = cfg.init in ('fan_in', 'glorot')
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
+
+
+def _dropout(cfg: TransformerConfig) -> Dropout | None:
+  """Returns what drops attention weights, or None if nothing is dropped."""
+  dropout = Dropout(cfg.attention_dropout, name='dropout')
+  return dropout if dropout.is_on else None
 
 
 def _out(cfg: TransformerConfig, read: Array) -> Array:
