@@ -85,20 +85,10 @@ def masked_lm(
       _ask_for_next_sentence(examples, batch)
     return batch
 
-  def loss(answers, targets, weights):
-    terms, metrics = {}, {}
-    for term in scales:
-      terms[term], scored = cross_entropy(
-        answers[term], targets[term], weights[term], z_loss, label_smoothing
-      )
-      start = '' if term == 'tokens' else f'{term}_'
-      metrics |= {start + name: metric for name, metric in scored.items()}
-    return terms, metrics
-
   scales = {'tokens': 1.0} | ({'next_sentence': 1.0} if next_sentence else {})
   return Objective(
     prepare=prepare,
-    loss=loss,
+    loss=scorer(tuple(scales), z_loss, label_smoothing),
     example_length=lambda length: length,
     scales=scales,
     reads=() if spans == 'tokens' else ('word_starts',),
@@ -132,6 +122,24 @@ def replacer(
     return np.where(replaced, seen, tokens).astype(np.int32)
 
   return replace
+
+
+def scorer(
+  asked: tuple[str, ...], z_loss: float, label_smoothing: float
+) -> Callable[..., tuple[dict, dict]]:
+  """Returns a loss of these terms; `tokens` alone needs no name in metrics."""
+
+  def loss(answers, targets, weights):
+    terms, metrics = {}, {}
+    for term in asked:
+      terms[term], scored = cross_entropy(
+        answers[term], targets[term], weights[term], z_loss, label_smoothing
+      )
+      start = '' if term == 'tokens' else f'{term}_'
+      metrics |= {start + name: metric for name, metric in scored.items()}
+    return terms, metrics
+
+  return loss
 
 
 def hidden(

@@ -19,12 +19,8 @@ from lm.types import Batch, Examples, Form, Projection, UserError
 Term = Float[Array, '']
 Metric = tuple[Float[Array, ''], Float[Array, '']]  # A sum, and its weight.
 
-# Why a model that reads so cannot be asked this, and what can be done.
+# Why a model that reads so cannot be asked what another can, and what to do.
 MISFITS = {
-  'causal': (
-    'it reads a text once. Set config.model.name to electra, or'
-    ' config.objective.name to causal_lm or masked_lm.'
-  ),
   'bidirectional': (
     'every token would see its answer. Set config.model.attention to causal, or'
     ' config.objective.name to masked_lm.'

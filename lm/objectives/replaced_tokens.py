@@ -3,10 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Bool, Float
 
 from lm.objectives import masking
-from lm.objectives.masked_lm import hidden
-from lm.objectives.objective import Objective, check_share, cross_entropy
+from lm.objectives.masked_lm import hidden, scorer
+from lm.objectives.objective import Metric, Objective, Term, check_share
 from lm.types import Form, UserError, Vocabulary
 
 
@@ -46,6 +47,7 @@ def replaced_tokens(
   masking.check_most(max_predictions)
   special = masking.special_table(vocabulary)
   mask_id = masking.mask_of(vocabulary)
+  of_generator = scorer(('tokens',), z_loss, label_smoothing)
 
   def budget(index, sizes, seed):
     return masking.budgets(mask_rate, sizes, 'exact', index, seed)
@@ -67,21 +69,12 @@ def replaced_tokens(
     return batch
 
   def loss(answers, targets, weights):
-    term, metrics = cross_entropy(
-      answers['tokens'],
-      targets['tokens'],
-      weights['tokens'],
-      z_loss,
-      label_smoothing,
-    )
-    scores, asked = answers['replaced'], weights['replaced']
+    terms, metrics = of_generator(answers, targets, weights)
     changed = answers['corrupted'] != targets['replaced']
-    nats = optax.sigmoid_binary_cross_entropy(scores, changed)
-    right = (scores > 0) == changed
-    total, weight = jnp.sum(nats * asked), jnp.sum(asked)
-    metrics['replaced_loss'] = (total, weight)
-    metrics['replaced_accuracy'] = (jnp.sum(right * asked), weight)
-    return {'tokens': term, 'replaced': total}, metrics
+    terms['replaced'], scored = tell_apart(
+      answers['replaced'], changed, weights['replaced']
+    )
+    return terms, metrics | scored
 
   return Objective(
     prepare=prepare,
@@ -89,3 +82,18 @@ def replaced_tokens(
     example_length=lambda length: length,
     scales={'tokens': 1.0, 'replaced': replaced_scale},
   )
+
+
+def tell_apart(
+  scores: Float[Array, 'B L'],
+  changed: Bool[Array, 'B L'],
+  weights: Float[Array, 'B L'],
+) -> tuple[Term, dict[str, Metric]]:
+  """Returns the sum to minimise and the metrics of the discriminator."""
+  nats = optax.sigmoid_binary_cross_entropy(scores, changed)
+  right = (scores > 0) == changed
+  total, weight = jnp.sum(nats * weights), jnp.sum(weights)
+  return total, {
+    'replaced_loss': (total, weight),
+    'replaced_accuracy': (jnp.sum(right * weights), weight),
+  }

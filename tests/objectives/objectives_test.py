@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from lm import objectives
+from lm import models, objectives
 from lm.types import UserError
+from tests.models import tiny
 from tests.objectives import texts
 from tests.objectives.texts import FORMS
 
@@ -126,6 +127,39 @@ def test_a_model_reads_no_more_than_it_was_promised(name, form):
     inputs = texts.prepare(objective, texts.examples(raw)).inputs
     read = inputs.get('source_tokens', inputs['tokens'])
     assert 0 < read.shape[1] <= length
+
+
+MODELS = {
+  'causal': ('gpt', 'gpt2'),
+  'bidirectional': ('bert', 'base'),
+  'encoder_decoder': ('t5', 'small'),
+  'generator_discriminator': ('electra', 'small'),
+}
+
+
+@pytest.mark.parametrize('name, form', CASES)
+def test_a_model_of_that_form_takes_the_batch_and_its_answer_is_scored(
+  name, form
+):
+  sizes = tiny.SIZES | {'vocab_size': 1200, 'max_len': 64}
+  model = models.build(*MODELS[form], **sizes)
+  assert model.form == form
+  settings = {'next_sentence': True} if form == 'bidirectional' else {}
+  objective = texts.build(name, form, **settings)
+  model = model.clone(heads=tuple(objective.scales))
+  given = texts.examples(objective.example_length(24), 9)
+  given['next_sentence'] = np.array([0, 1], np.int32)
+  batch = texts.prepare(objective, given)
+
+  def train(inputs, targets, weights):
+    keys = {key: jax.random.key(0) for key in ('params', 'sample')}
+    answers, _ = model.init_with_output(keys, **inputs, method='answer')
+    return objective.loss(answers, targets, weights)
+
+  terms, metrics = jax.eval_shape(train, *batch)
+  assert set(terms) == set(objective.scales) <= set(batch.weights)
+  assert all(term.shape == () for term in terms.values())
+  assert {'loss', 'accuracy'} <= set(metrics)
 
 
 @pytest.mark.parametrize('name', FITS)
