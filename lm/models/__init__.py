@@ -33,9 +33,12 @@ def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:
     inspect.signature(MODELS[name]).parameters.values(),
   ]
   preset_values = PRESETS[name][preset]
+  # A vocabulary may be that of the text.
+  kinds = {'vocab_size': int | None}
   return {
     parameter.name: parameter.replace(
-      default=preset_values.get(parameter.name, parameter.default)
+      default=preset_values.get(parameter.name, parameter.default),
+      annotation=kinds.get(parameter.name, parameter.annotation),
     )
     for group in own
     for parameter in group

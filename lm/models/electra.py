@@ -64,7 +64,7 @@ class ELECTRA(nn.Module):
       valid: False on padding, which nobody sees.
       token_types: Which of two texts each token is of; by default the first.
       masked: The tokens that are hidden; all stand at `predict_at`.
-      predict_at: Where the generator answers.
+      predict_at: Where the generator answers, in order; 0 fills it up.
     """
     cfg = self.config
     if positions is None:
@@ -105,7 +105,12 @@ class ELECTRA(nn.Module):
     logits = jax.lax.stop_gradient(scores.logits())
     drawn = jax.random.categorical(self.make_rng('sample'), logits)
     rows = jnp.arange(tokens.shape[0])[:, None]
-    filled = tokens.at[rows, predict_at].set(drawn.astype(tokens.dtype))
+    # In order, so that 0 after the first is a slot that nothing is asked in.
+    unused = (predict_at == 0) & (jnp.arange(predict_at.shape[1]) > 0)[None]
+    places = jnp.where(unused, tokens.shape[1], predict_at)
+    filled = tokens.at[rows, places].set(
+      drawn.astype(tokens.dtype), mode='drop'
+    )
     return jnp.where(masked, filled, tokens)
 
 

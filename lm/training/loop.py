@@ -50,24 +50,14 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
 
   way, mesh = parts.way.run, parts.way.mesh
   with (
+    workdirs.locked(workdir),
     stopping.on_signals() as stop,  # Until the last save is on disk.
     contextlib.closing(opened) as checkpoints,
     way.placing(mesh),
   ):
     state, start, examples = begin(parts, init_key, checkpoints)
     workdirs.record(workdir, config, parts)
-    train_step = way.compile_step(
-      make_train_step(
-        parts.model,
-        parts.objective,
-        parts.tx,
-        microbatches=run.microbatches,
-        ema_decay=run.ema_decay,
-        axis_name=parts.way.axis_name,
-      ),
-      state,
-      mesh,
-    )
+    train_step = way.compile_step(step_of(parts), state, mesh)
     score = make_scorer(parts, Eval(**config['eval']))
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
     batches = loader.batches(batch_at, 0, run.num_steps - start)
@@ -127,6 +117,18 @@ def begin(
   state, meta = restored
   logging.info('Going on from step %d.', meta['step'])
   return state, meta['step'], meta['metadata']['examples']
+
+
+def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
+  """Returns the train step of these parts, not yet compiled."""
+  return make_train_step(
+    parts.model,
+    parts.objective,
+    parts.tx,
+    microbatches=parts.run.microbatches,
+    ema_decay=parts.run.ema_decay,
+    axis_name=parts.way.axis_name,
+  )
 
 
 def continue_text(parts: Parts, params: PyTree, show: Log) -> str:

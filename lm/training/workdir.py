@@ -1,11 +1,13 @@
 """What a run leaves beside its checkpoints, and the check before it goes on."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import pathlib
 import platform
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -69,6 +71,30 @@ def check(
       + '\nGive another --workdir, undo the change, or allow it with'
       f' --allow_change={next(iter(changes))}.'
     )
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+  """Holds the run in `workdir`, so that no two processes go on with it at once.
+
+  The system lets go when the process ends, however it does.
+
+  Raises:
+    UserError: Another process holds it.
+  """
+  if jax.process_index() > 0:  # One process of a run is enough.
+    yield
+    return
+  workdir.mkdir(parents=True, exist_ok=True)
+  with (workdir / '.lock').open('w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UserError(
+        f'Another process trains in {workdir} at this moment. Wait until it'
+        ' has ended, or give another --workdir.'
+      ) from error
+    yield
 
 
 def check_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:
