@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from experiments import command
-from lm.data import corpora, loader, sources, token_store, tokenizers
+from lm.data import (
+  corpora,
+  datasets,
+  loader,
+  sources,
+  token_store,
+  tokenizers,
+)
 from lm.data.token_store import TokenStore
 from lm.data.tokenizers import Tokenizer
 from lm.types import Batch
@@ -43,7 +50,7 @@ def main(quick: bool = False) -> None:
     store = token_store.open(root / '0')
     loading = [
       _loading(store, packing, *shape, num_batches)
-      for packing in sources.PACKINGS
+      for packing in ('windows', 'documents')
       for shape in SHAPES
     ]
   command.report(
@@ -111,7 +118,8 @@ def _loading(
   store: TokenStore, packing: str, batch: int, length: int, num_batches: int
 ) -> dict[str, Any]:
   """Returns how many tokens a second come out of the loader."""
-  source = sources.PACKINGS[packing](store, length + 1, seed=0)
+  request = sources.Request(length + 1, seed=0, reads=('bytes',))
+  source = datasets.PACKINGS[packing](store, request)
 
   def batch_at(number: int) -> Batch:
     examples = source.examples_at(number * batch + np.arange(batch))

@@ -13,22 +13,40 @@ import platform
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
+from benchmarks import unigram
 from lm.analysis import curves
+from lm.training import run_config
 from lm.training.workdir import describe_environment
 
 CURVES = pathlib.Path(__file__).parent / 'curves'
 
-# The command of each curve, and how far a run may be from it, in nats.
-RUNS = {
-  'nano': (
-    [
-      '--config=configs/gpt.py:nano',
-      '--config.log.tensorboard=false',
-      '--config.checkpoint.keep=1',
-    ],
-    0.02,
-  ),
+
+class Recipe(NamedTuple):
+  """How a curve is made anew.
+
+  Attributes:
+    config: The run.
+    seeds: How many runs there are.
+    tolerance: How far a run may be from the curve, in nats.
+    metric: What the curve is of.
+    unigram: Whether it is compared with what counting words achieves.
+  """
+
+  config: str
+  seeds: int
+  tolerance: float
+  metric: str = 'loss'
+  unigram: bool = True
+
+
+RECIPES = {
+  'nano': Recipe('configs/gpt.py:nano', 3, 0.02, unigram=False),
+  'bert': Recipe('configs/bert.py:wikitext', 1, 0.1),
+  'roberta': Recipe('configs/roberta.py:wikitext', 1, 0.1),
+  # Without sentinels and ends, which are no text.
+  't5': Recipe('configs/t5.py:wikitext', 1, 0.1, 'text_loss'),
 }
 
 
@@ -36,23 +54,28 @@ def main() -> None:
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument('--name', choices=RUNS, required=True)
-  parser.add_argument('--data', required=True, help='The text file.')
-  parser.add_argument('--seeds', type=int, default=3)
+  parser.add_argument('--name', choices=RECIPES, required=True)
+  parser.add_argument('--data', required=True, help='The text files.')
+  parser.add_argument('--seeds', type=int, help='How many of them.')
   parser.add_argument('--steps', type=int, default=0, help='A trial of these.')
   fresh = time.strftime('runs/reproduce/%Y%m%d-%H%M%S')
   parser.add_argument('--workdir', default=fresh)
   given = parser.parse_args()
 
-  command, tolerance = RUNS[given.name]
-  command = [*command, f'--config.data.path={given.data}']
+  recipe = RECIPES[given.name]
+  command = [
+    f'--config={recipe.config}',
+    '--config.log.tensorboard=false',
+    '--config.checkpoint.keep=1',
+    f'--config.data.path={given.data}',
+  ]
   if given.steps:
     command += [
       f'--config.num_steps={given.steps}',
       '--config.optimizer.warmup_steps=1',
     ]
-  losses = []
-  for seed in range(given.seeds):
+  losses, began = [], time.time()
+  for seed in range(given.seeds or recipe.seeds):
     workdir = pathlib.Path(given.workdir) / given.name / f'seed{seed}'
     subprocess.run(
       [
@@ -66,16 +89,20 @@ def main() -> None:
       check=True,
       stdout=subprocess.DEVNULL,
     )
-    losses.append(curves.read(workdir))
+    losses.append(curves.read(workdir, metric=recipe.metric))
   curve = {
     'name': given.name,
-    'command': command[:-1],
-    'seeds': given.seeds,
-    'tolerance': tolerance,
+    'command': command[:3],
+    'metric': recipe.metric,
+    'seeds': len(losses),
+    'tolerance': recipe.tolerance,
     **curves.summarize(losses),
+    'minutes_a_run': round((time.time() - began) / 60 / len(losses), 1),
     'processor': platform.processor() or platform.machine(),
     'environment': describe_environment(),
   }
+  if recipe.unigram:
+    curve |= unigram.cross_entropy(run_config.read(workdir / 'config.json'))
   if not given.steps:
     path = CURVES / f'{given.name}.json'
     path.write_text(json.dumps(curve, indent=2) + '\n')

@@ -28,7 +28,10 @@ def cross_entropy(config: Mapping[str, Any]) -> dict[str, float]:
   vocabulary = parts.dataset.tokenizer.vocabulary
   is_text = np.ones(vocabulary.size, bool)
   is_text[list(vocabulary.special_ids)] = False
-  counts = np.bincount(parts.dataset.train.tokens, minlength=vocabulary.size)
+  counts = sum(
+    np.bincount(store.tokens, minlength=vocabulary.size)
+    for store in parts.dataset.train
+  )
   counts = (counts + 1.0) * is_text  # One more, so that none is impossible.
   with np.errstate(divide='ignore'):
     nats = -np.log(counts / counts.sum())

@@ -1,7 +1,7 @@
 """Says whether a run follows a committed curve; exits 1 if it does not.
 
   python -m experiments.compare_curve --workdir=runs/nano \\
-      --reference=benchmarks/curves/nano_tinyshakespeare.json
+      --reference=benchmarks/curves/nano.json
 """
 
 import json
@@ -24,8 +24,10 @@ def main(workdir: str, reference: str) -> int:
   path = pathlib.Path(reference)
   if not path.is_file():
     raise UserError(f'There is no curve {path}. See benchmarks/curves/.')
-  curve = curves.read(pathlib.Path(workdir))
-  verdict = curves.follows(curve, json.loads(path.read_text()))
+  expected = json.loads(path.read_text())
+  metric = expected.get('metric', 'loss')
+  curve = curves.read(pathlib.Path(workdir), metric=metric)
+  verdict = curves.follows(curve, expected)
   for row in verdict['steps']:
     logging.info(
       'step %6d  loss %.4f  reference %.4f +- %.4f  %s',

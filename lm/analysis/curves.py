@@ -12,15 +12,17 @@ from lm.types import UserError
 Curve = dict[int, float]  # Loss by step.
 
 
-def read(workdir: pathlib.Path, split: str = 'eval') -> Curve:
-  """Returns the loss curve of a run, in nats a target token."""
+def read(
+  workdir: pathlib.Path, split: str = 'eval', metric: str = 'loss'
+) -> Curve:
+  """Returns a curve of a run, in nats a token where it is a loss."""
   path = workdir / 'metrics.jsonl'
   if not path.exists():
     raise UserError(
       f'There is no {path}. Give the workdir of a run that has started.'
     )
   rows = map(json.loads, path.read_text().splitlines())
-  return {r['step']: r['loss'] for r in rows if r['split'] == split}
+  return {r['step']: r[metric] for r in rows if r['split'] == split}
 
 
 def summarize(curves: Sequence[Curve]) -> dict[str, list[Any]]:

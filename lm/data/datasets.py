@@ -3,17 +3,29 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
+import re
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from absl import logging
 
-from lm.data import atomic, corpora, sources, token_store, tokenizers
-from lm.data.sources import Source
+from lm.data import (
+  atomic,
+  corpora,
+  mixture,
+  pairs,
+  sentence_rows,
+  sources,
+  token_store,
+  tokenizers,
+)
+from lm.data.corpora import Corpus
+from lm.data.sources import Request, Source
 from lm.data.token_store import TokenStore
 from lm.data.tokenizers import Tokenizer
 from lm.types import UserError
@@ -21,30 +33,43 @@ from lm.types import UserError
 T = TypeVar('T')
 
 
+PACKINGS: dict[str, Callable[[TokenStore, Request], Source]] = {
+  'windows': sources.windows,
+  'documents': sources.packed,
+  'sentences': sentence_rows.sentences,
+  'pairs': pairs.pairs,
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """Text for training and for validation, and how examples are made of it.
 
   Attributes:
-    tokenizer: What cuts both into tokens; if learned, from `train` alone.
-    tokenize: Makes the tokens of a split, or finds them.
+    tokenizer: What cuts all of it into tokens; if learned, from the text for
+      training alone.
+    tokenize: Makes the tokens of a split of each corpus, or finds them.
+    weights: How much there is of each corpus in training.
     length: The tokens of an example.
-    packing: How they are put together, a name in `sources.PACKINGS`.
+    packing: How they are put together, a name in `PACKINGS`.
+    rules: More of how examples are made: fields of `sources.Request`.
   """
 
   tokenizer: Tokenizer
-  tokenize: Callable[[str], TokenStore]
+  tokenize: Callable[[str], tuple[TokenStore, ...]]
+  weights: tuple[float, ...]
   length: int
   packing: str
+  rules: Mapping[str, Any]
 
   @functools.cached_property
-  def train(self) -> TokenStore:
-    """The tokens to learn from."""
+  def train(self) -> tuple[TokenStore, ...]:
+    """The tokens to learn from, of each corpus."""
     return self.tokenize('train')
 
   @functools.cached_property
-  def validation(self) -> TokenStore:
-    """The tokens to be tested on."""
+  def validation(self) -> tuple[TokenStore, ...]:
+    """The tokens to be tested on, of each corpus."""
     return self.tokenize('validation')
 
   def source(
@@ -52,6 +77,7 @@ class Dataset:
     split: str,
     example_length: Callable[[int], int],
     seed: int | None,
+    reads: tuple[str, ...] = (),
   ) -> Source:
     """Returns the examples of a split.
 
@@ -59,10 +85,23 @@ class Dataset:
       split: 'train' or 'validation'.
       example_length: How many tokens an objective needs for `length` of them.
       seed: Of their order; None for one pass as they stand.
+      reads: What an objective reads beside the tokens.
     """
-    store = self.train if split == 'train' else self.validation
-    make = sources.PACKINGS[self.packing]
-    return make(store, example_length(self.length), seed)
+    stores = self.train if split == 'train' else self.validation
+    request = Request(
+      example_length(self.length),
+      seed,
+      reads,
+      self.tokenizer.vocabulary,
+      **self.rules,
+    )
+    make = PACKINGS[self.packing]
+    made = tuple(make(store, request) for store in stores)
+    if len(made) == 1:
+      return made[0]
+    if seed is None:
+      return mixture.Concatenation(made)
+    return mixture.Mixture(made, mixture.shares_of(self.weights), seed)
 
 
 def build(
@@ -72,10 +111,15 @@ def build(
   field: str = 'text',
   split: str = 'document',
   validation: float = 0.1,
+  mixture: tuple[str, ...] = (),
   tokenizer: str = 'bpe',
   vocab_size: int | None = None,
   end_of_text: bool = True,
   packing: str = 'windows',
+  duplicates: int = 0,
+  pair: Literal['next_sentence', 'sentence_order'] = 'next_sentence',
+  short_seq_prob: float = 0.1,
+  words: Literal['tokenizer', 'spaces'] = 'tokenizer',
   cache: str = '',
   workers: int = 0,
 ) -> Dataset:
@@ -84,44 +128,41 @@ def build(
   It is tokenized once; later runs find it.
 
   Args:
-    source: A name in `corpora.SOURCES`.
+    source: A name in `corpora.SOURCES`, or `mixture`.
     length: The tokens of an example.
     path: Where the text is; see `corpora.build`, as for the next three.
     field: Which field or feature of it.
     split: How validation is split off.
     validation: The share that is.
+    mixture: What is mixed, `SOURCE:PATH@WEIGHT` each, such as
+      `text:books/*.txt@0.7`; the weight is of the examples.
     tokenizer: A kind to learn from the text, a name in `tokenizers.KINDS`; or
       the path of one.
     vocab_size: How many tokens are learned; None where that is no choice.
     end_of_text: Whether each document ends with a token that says so.
-    packing: How examples are made of documents: a name in `sources.PACKINGS`.
+    packing: How examples are made of documents: a name in `PACKINGS`.
+    duplicates: How many versions of a row there are, with masks and pairs of
+      their own, before the first comes again: BERT has 10; 0: no end of them.
+    pair: Of `pairs`: whether the second text is foreign half of the time
+      (BERT), or the two have changed places (ALBERT).
+    short_seq_prob: Of `pairs`: the share that is shorter than a row.
+    words: Where words begin, for masks of whole words: as the tokenizer's
+      family tells, or after white space, as in Chinese that is segmented so.
     cache: Where stores and tokenizers are kept; '' for the environment's
       LM_CACHE, or else ~/.cache/lm.
     workers: How many processes tokenize; 0 for one for each core.
   """
-  if packing not in sources.PACKINGS:
+  if packing not in PACKINGS:
     raise UserError(
       f'config.data.packing is {packing!r}. Set it to one of'
-      f' {", ".join(sources.PACKINGS)}.'
+      f' {", ".join(PACKINGS)}.'
     )
-  corpus = corpora.build(source, path, field, split, validation)
+  mixed, weights = _corpora(source, path, field, split, validation, mixture)
   root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
-  keep = functools.partial(
-    _keep, pathlib.Path(root).expanduser(), corpus.fingerprint()
-  )
+  keep = functools.partial(_keep, pathlib.Path(root).expanduser())
+  learned = _tokenizer(keep, mixed, tokenizer, vocab_size, end_of_text)
 
-  def learn(directory: pathlib.Path) -> None:
-    text = corpus.documents('train')
-    with atomic.new_directory(directory) as path:
-      tokenizers.train(tokenizer, text, vocab_size, end_of_text).save(path)
-
-  if tokenizer in tokenizers.KINDS:
-    settings = (tokenizer, vocab_size, end_of_text)
-    learned = keep('tokenizer', settings, learn, tokenizers.load)
-  else:
-    learned = tokenizers.build(tokenizer, (), vocab_size, end_of_text)
-
-  def tokenize(side: str) -> TokenStore:
+  def tokenize(side: str, corpus: Corpus) -> TokenStore:
     def make(directory: pathlib.Path) -> None:
       token_store.build(
         corpus.documents(side),
@@ -129,12 +170,81 @@ def build(
         directory,
         end_of_text,
         workers or _num_cores(),
+        words,
       )
 
     settings = (token_store.VERSION, side, learned.fingerprint(), end_of_text)
-    return keep('tokens', settings, make, token_store.open)
+    if words != 'tokenizer':
+      settings += (words,)
+    return keep(
+      corpus.fingerprint(), 'tokens', settings, make, token_store.open
+    )
 
-  return Dataset(learned, tokenize, length, packing)
+  return Dataset(
+    learned,
+    lambda side: tuple(tokenize(side, corpus) for corpus in mixed),
+    weights,
+    length,
+    packing,
+    {'duplicates': duplicates, 'pair': pair, 'short_seq_prob': short_seq_prob},
+  )
+
+
+def _tokenizer(
+  keep: Callable[..., Tokenizer],
+  mixed: Sequence[Corpus],
+  tokenizer: str,
+  vocab_size: int | None,
+  end_of_text: bool,
+) -> Tokenizer:
+  """Returns the tokenizer of a config, learned from what is for training."""
+  if tokenizer not in tokenizers.KINDS:
+    return tokenizers.build(tokenizer, (), vocab_size, end_of_text)
+
+  def learn(directory: pathlib.Path) -> None:
+    text = itertools.chain.from_iterable(c.documents('train') for c in mixed)
+    with atomic.new_directory(directory) as path:
+      tokenizers.train(tokenizer, text, vocab_size, end_of_text).save(path)
+
+  return keep(
+    '+'.join(corpus.fingerprint() for corpus in mixed),
+    'tokenizer',
+    (tokenizer, vocab_size, end_of_text),
+    learn,
+    tokenizers.load,
+  )
+
+
+def _corpora(
+  source: str,
+  path: str,
+  field: str,
+  split: str,
+  validation: float,
+  parts: tuple[str, ...],
+) -> tuple[list[Corpus], tuple[float, ...]]:
+  """Returns the corpora of a config, and the weight of each."""
+  if (source == 'mixture') != bool(parts):
+    raise UserError(
+      f'config.data.source is {source!r} and config.data.mixture {parts}. Set'
+      " the first to 'mixture' and the second to what is mixed, as in"
+      ' text:books/*.txt@0.7,jsonl:web.jsonl@0.3, or neither.'
+    )
+  if not parts:
+    return [corpora.build(source, path, field, split, validation)], (1.0,)
+  mixed, weights = [], []
+  for part in parts:
+    match = re.fullmatch(r'(\w+)(?::(.*))?@([\d.eE+-]+)', part)
+    if match is None:
+      raise UserError(
+        f'config.data.mixture has {part!r}, which is not SOURCE:PATH@WEIGHT.'
+        ' Write it as in text:books/*.txt@0.7, or dialogues@0.1.'
+      )
+    name, where, weight = match.groups()
+    own_split = split if name == 'text' else 'document'
+    mixed.append(corpora.build(name, where or '', field, own_split, validation))
+    weights.append(float(weight))
+  return mixed, tuple(weights)
 
 
 def _keep(

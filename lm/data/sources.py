@@ -6,8 +6,8 @@ is a single pass in order, for evaluation, and indices past its end give filler.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+import functools
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,7 +15,8 @@ from jaxtyping import Bool, Int
 from lm.data import randomness
 from lm.data.packing import OVERLAP, Plan
 from lm.data.token_store import TokenStore
-from lm.types import Examples, UserError
+from lm.data.tokenization import WORD_START
+from lm.types import Examples, UserError, Vocabulary
 
 
 @runtime_checkable
@@ -29,14 +30,87 @@ class Source(Protocol):
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
     """Returns the examples with these indices; all arrays are `[B, length]`.
 
-    `tokens`, `valid` (False on filler), `bytes` (of text a token stands for);
-    of packed documents also `segment_ids` (from 1; 0 on filler) and
-    `positions` (which restart with every segment).
+    `tokens`, `valid` (False on filler), and what was asked for of `bytes` (of
+    text a token stands for) and `word_starts`; of packed documents also
+    `segment_ids` (from 1; 0 on filler) and `positions` (which restart with
+    every segment); of pairs `token_types` and, `[B]`, `next_sentence`.
     """
+
+  def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
+    """Returns what all that is random about these examples is drawn from."""
+
+
+class Request(NamedTuple):
+  """What is asked of a source, whichever it is.
+
+  Attributes:
+    length: The tokens of an example.
+    seed: Of the order; None for one pass as they stand.
+    reads: What an example has beside `tokens` and `valid`: `bytes`,
+      `word_starts`.
+    vocabulary: Where marks are put between texts.
+    duplicates: How many versions of a row there are, one an epoch and then
+      again the first: BERT's static masks; 0: each epoch has a new one.
+    pair: What becomes of a pair of texts: the second is foreign, or both change
+      places.
+    short_seq_prob: The share of the pairs that are shorter than a row.
+  """
+
+  length: int
+  seed: int | None = None
+  reads: tuple[str, ...] = ()
+  vocabulary: Vocabulary = Vocabulary(0)
+  duplicates: int = 0
+  pair: str = 'next_sentence'
+  short_seq_prob: float = 0.1
+
+
+class Placed(NamedTuple):
+  """Which rows some examples are.
+
+  Attributes:
+    row: Its number; within range even where there is none.
+    epoch: Which time it comes, or which version it is.
+    real: False past the end of a single pass.
+  """
+
+  row: Int[np.ndarray, 'B']
+  epoch: Int[np.ndarray, 'B']
+  real: Bool[np.ndarray, 'B']
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class Rows:
+  """The rows of a store in the order asked for: what all sources share."""
+
+  store: TokenStore
+  request: Request
+
+  @property
+  def size(self) -> int:
+    raise NotImplementedError
+
+  def place(self, index: Int[np.ndarray, 'B']) -> Placed:
+    """Returns which row each example is."""
+    size, request = self.size, self.request
+    if request.seed is None:
+      row = np.minimum(index, size - 1)
+      return Placed(row, np.zeros_like(index), index < size)
+    epoch, slot = np.divmod(index, size)
+    row = randomness.permute(slot, size, request.seed, epoch)
+    if request.duplicates:
+      epoch = epoch % request.duplicates
+    return Placed(row, epoch, np.ones(len(index), bool))
+
+  def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
+    """Returns what is drawn from: the index, or the version of the row."""
+    if self.request.seed is None or not self.request.duplicates:
+      return index
+    row, version, _ = self.place(index)
+    return version * self.size + row
+
+
+class Windows(Rows):
   """Windows over the stream of all tokens, whichever documents they are of.
 
   Windows of 4 tokens over 9: the last token of one is the first of the next,
@@ -49,32 +123,29 @@ class Windows:
   same place, nor left out in every epoch.
   """
 
-  store: TokenStore
-  length: int
-  seed: int | None
-
-  @property
+  @functools.cached_property
   def size(self) -> int:
     asked = len(self.store.tokens) - OVERLAP
-    stride = self.length - OVERLAP
-    if self.seed is None:
+    stride = self.request.length - OVERLAP
+    if self.request.seed is None:
       return -(-asked // stride)
     return max(1, asked // stride - 1)  # One less, to move them by a stride.
 
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
-    stride = self.length - OVERLAP
-    row, moved = index, np.zeros_like(index)
-    if self.seed is not None:
-      row, epoch = _shuffled(index, self.size, self.seed)
+    length, seed = self.request.length, self.request.seed
+    stride = length - OVERLAP
+    row, epoch, real = self.place(index)
+    start = row * stride
+    if seed is not None:
       room = len(self.store.tokens) - OVERLAP - self.size * stride
-      moved = randomness.integers(self.seed, 'window', epoch, room + 1)
-    places = (moved + row * stride)[:, None] + np.arange(self.length)
+      start += randomness.integers(seed, 'window', epoch, room + 1)
+    places = start[:, None] + np.arange(length)
     within = places < len(self.store.tokens)
-    return _read(self.store, places, within & (row < self.size)[:, None])
+    return read(self.store, self.request, places, within & real[:, None])
 
 
 @dataclasses.dataclass(frozen=True)
-class Packed:
+class Packed(Rows):
   """Rows of whole documents; those that are longer than a row are cut.
 
   Documents a a a, b b and c c c c c in rows of 6 tokens:
@@ -84,9 +155,6 @@ class Packed:
       positions    0 1 2 0 1 0    0 1 2 3 4 0
   """
 
-  store: TokenStore
-  length: int
-  seed: int | None
   plan: Plan
 
   @property
@@ -94,105 +162,93 @@ class Packed:
     return self.plan.size
 
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
-    row, real = index, np.ones(len(index), bool)
-    if self.seed is None:
-      row, real = np.minimum(index, self.size - 1), index < self.size
-    else:
-      row, _ = _shuffled(index, self.size, self.seed)
+    row, _, real = self.place(index)
     first = self.plan.rows[row]
     counts = np.where(real, self.plan.rows[row + 1] - first, 0)
-    number = _count_up(counts)  # Of each piece within its row.
+    number = count_up(counts)  # Of each piece within its row.
     piece = np.repeat(first, counts) + number
     starts, sizes = self.plan.starts[piece], self.plan.sizes[piece]
     fill = np.bincount(np.repeat(np.arange(len(row)), counts), sizes, len(row))
-    valid = np.arange(self.length) < fill[:, None]
+    valid = np.arange(self.request.length) < fill[:, None]
 
     def spread(flat):
       rows = np.zeros(valid.shape, np.int64)
       rows[valid] = flat
       return rows
 
-    position = _count_up(sizes)
+    position = count_up(sizes)
     places = spread(np.repeat(starts, sizes) + position)
     return {
-      **_read(self.store, places, valid),
+      **read(self.store, self.request, places, valid),
       'segment_ids': spread(np.repeat(number + 1, sizes)).astype(np.int32),
       'positions': spread(position).astype(np.int32),
     }
 
 
-def windows(store: TokenStore, length: int, seed: int | None) -> Windows:
+def windows(store: TokenStore, request: Request) -> Windows:
   """Returns windows over the text; see `Windows`.
 
   Raises:
     UserError: The text is shorter than one window.
   """
-  _check_length(length)
+  check_length(request.length, OVERLAP)
   tokens = len(store.tokens)
-  if tokens < (OVERLAP + 1 if seed is None else length):
+  if tokens < (OVERLAP + 1 if request.seed is None else request.length):
     raise UserError(
-      f'The text has {tokens} tokens, fewer than one window of {length}. Give'
-      ' more text, or set config.data.length lower.'
+      f'The text has {tokens} tokens, fewer than one window of'
+      f' {request.length}. Give more text, or set config.data.length lower.'
     )
-  return Windows(store, length, seed)
+  return Windows(store, request)
 
 
-def packed(store: TokenStore, length: int, seed: int | None) -> Packed:
+def packed(store: TokenStore, request: Request) -> Packed:
   """Returns rows of whole documents; see `Packed`.
 
   Raises:
     UserError: No document has two tokens.
   """
-  _check_length(length)
-  plan = store.packing(length)
+  check_length(request.length, OVERLAP)
+  plan = store.packing(request.length)
   if not plan.size:
     raise UserError(
       f'None of the {len(store.offsets) - 1} documents of the text has more'
       ' than one token, so there is nothing to ask for. Give more text, or set'
       " config.data.packing to 'windows'."
     )
-  return Packed(store, length, seed, plan)
+  return Packed(store, request, plan)
 
 
-def _check_length(length: int) -> None:
-  if length <= OVERLAP:
+def check_length(length: int, taken: int) -> None:
+  """Raises UserError if a row has no room beside what is `taken`."""
+  if length <= taken:
     raise UserError(
-      f'An example would have {length} tokens, but to ask for one takes two.'
-      ' Set config.data.length higher.'
+      f'An example would have {length} tokens, but to ask for one takes'
+      f' {taken + 1}. Set config.data.length higher.'
     )
 
 
-PACKINGS: dict[str, Callable[[TokenStore, int, int | None], Source]] = {
-  'windows': windows,
-  'documents': packed,
-}
-
-
-def _shuffled(
-  index: Int[np.ndarray, 'B'], size: int, seed: int
-) -> tuple[Int[np.ndarray, 'B'], Int[np.ndarray, 'B']]:
-  """Returns the row that each example is, and the epoch it is of."""
-  epoch, slot = np.divmod(index, size)
-  return randomness.permute(slot, size, seed, epoch), epoch
-
-
-def _count_up(counts: Int[np.ndarray, 'M']) -> Int[np.ndarray, 'N']:
+def count_up(counts: Int[np.ndarray, 'M']) -> Int[np.ndarray, 'N']:
   """Counts from 0 in each: 2 3 1 gives 0 1 0 1 2 0."""
   ends = np.cumsum(counts)
   return np.arange(counts.sum()) - np.repeat(ends - counts, counts)
 
 
-def _read(
+def read(
   store: TokenStore,
+  request: Request,
   places: Int[np.ndarray, 'B L'],
   valid: Bool[np.ndarray, 'B L'],
 ) -> dict[str, np.ndarray]:
   """Returns what stands at `places`, and filler where not `valid`."""
   places = np.where(valid, places, 0)
   tokens = store.tokens[places]
-  counts = store.bytes_of(places, tokens)
-  return {
+  examples = {
     'tokens': np.where(valid, tokens, 0).astype(np.int32),
     'valid': valid,
-    'bytes': np.where(valid, counts, 0).astype(np.int32),
   }
+  if 'bytes' in request.reads:
+    counts = store.bytes_of(places, tokens)
+    examples['bytes'] = np.where(valid, counts, 0).astype(np.int32)
+  if 'word_starts' in request.reads:
+    examples['word_starts'] = store.marks[places] & WORD_START > 0
+  return examples

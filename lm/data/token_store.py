@@ -53,9 +53,9 @@ class TokenStore:
 
   def bytes_of(
     self,
-    places: Int[np.ndarray, 'B L'],
-    tokens: Integer[np.ndarray, 'B L'],
-  ) -> Integer[np.ndarray, 'B L']:
+    places: Int[np.ndarray, '*B'],
+    tokens: Integer[np.ndarray, '*B'],
+  ) -> Integer[np.ndarray, '*B']:
     """Returns the bytes of text of `tokens`, which stand at `places`."""
     return self.byte_counts[tokens if self.bytes_by_id else places]
 
@@ -98,6 +98,7 @@ def build(
   directory: pathlib.Path,
   end_of_text: bool,
   workers: int,
+  words: str = 'tokenizer',
 ) -> TokenStore:
   """Tokenizes documents into a store, the same whatever the number of workers.
 
@@ -110,17 +111,21 @@ def build(
     directory: Where the store will be, once it is whole.
     end_of_text: Whether the tokenizer's is put behind every document.
     workers: How many processes tokenize.
+    words: What tells where they begin; see `lm.data.tokenization`.
 
   Raises:
     UserError: There are no tokens, the disk is full, or memory ran out.
   """
-  if end_of_text and tokenizer.eos_id is None:
+  if end_of_text and tokenizer.end_id is None:
     raise UserError(
       'config.data.end_of_text is True, but the tokenizer has no token that'
       ' ends a text. Set it to False, or use another config.data.tokenizer.'
     )
   work = functools.partial(
-    tokenization.tokenize, tokenizer=tokenizer, end_of_text=end_of_text
+    tokenization.tokenize,
+    tokenizer=tokenizer,
+    end_of_text=end_of_text,
+    words=words,
   )
   chunks = tokenization.chunks(documents, tokenizer)
   try:

@@ -100,14 +100,18 @@ def _is_safe(document: str, place: int, tokenizer: Tokenizer) -> bool:
 
 
 def tokenize(
-  chunk: Chunk, tokenizer: Tokenizer, end_of_text: bool
+  chunk: Chunk,
+  tokenizer: Tokenizer,
+  end_of_text: bool,
+  words: str = 'tokenizer',
 ) -> Tokenized:
   """Tokenizes a chunk.
 
   Args:
     chunk: The text. What has no tokens, as an empty document, is left out.
     tokenizer: Cuts it into tokens.
-    end_of_text: Whether its `eos_id` is put behind every document.
+    end_of_text: Whether its `end_id` is put behind every document.
+    words: Where they begin: as the `tokenizer` tells, or after `spaces`.
   """
   exact = tokenizer.bytes_of_id is not None
   encodings = tokenizer.encode_batch(chunk.texts, offsets=not exact)
@@ -130,7 +134,11 @@ def tokenize(
   token_ends = np.cumsum(byte_counts) + np.repeat(gaps - len(_GAP), sizes)
   token_ends[last] = text_ends
 
-  marks = _marks(tokens, last, text, token_ends, tokenizer)
+  if words == 'spaces':
+    starts = _after_spaces(text, np.concatenate([[0], token_ends[:-1]]))
+  else:
+    starts = tokenizer.word_starts(tokens)
+  marks = _marks(starts, last, text, token_ends)
 
   byte_counts[_is_mark(tokenizer)[tokens]] = 0
   byte_counts = np.minimum(byte_counts, 65535).astype(np.uint16)
@@ -138,7 +146,7 @@ def tokenize(
   ends_document = np.array(ends_document, bool)
   if end_of_text:
     places = last[ends_document] + 1
-    values = (tokenizer.eos_id, 0, 0)
+    values = (tokenizer.end_id, 0, 0)
     arrays = tuple(map(np.insert, arrays, itertools.repeat(places), values))
     sizes += ends_document
   return Tokenized(*arrays, sizes, ends_document)
@@ -190,15 +198,22 @@ def _byte_counts(
   return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
+def _after_spaces(
+  text: str, places: Int[np.ndarray, 'N']
+) -> Bool[np.ndarray, 'N']:
+  """Returns where white space stands, at places given in bytes."""
+  code = np.frombuffer(text.encode(), np.uint8)
+  return np.isin(code[np.minimum(places, len(code) - 1)], list(b' \t\n\r'))
+
+
 def _marks(
-  tokens: Integer[np.ndarray, 'N'],
+  starts: Bool[np.ndarray, 'N'],
   last: Int[np.ndarray, 'P'],
   text: str,
   token_ends: Int[np.ndarray, 'N'],
-  tokenizer: Tokenizer,
 ) -> UInt8[np.ndarray, 'N']:
   """Returns the marks of tokens, which end where `token_ends` says in bytes."""
-  starts = tokenizer.word_starts(tokens)
+  starts[:1] = True
   starts[last[:-1] + 1] = True  # The first token of every text.
   marks = np.where(starts, np.uint8(WORD_START), np.uint8(0))
   stops = _bytes_before(text, np.array(sentences.ends(text), np.int64))

@@ -73,6 +73,11 @@ class Tokenizer:
     marks = {id for id, token in added.items() if token.special}
     return frozenset(marks.union(self._roles.values()))
 
+  @property
+  def end_id(self) -> int | None:
+    """What is put behind a document: its end, or what divides two texts."""
+    return self.sep_id if self.eos_id is None else self.eos_id
+
   @functools.cached_property
   def vocabulary(self) -> Vocabulary:
     """What an objective needs to know of the tokens."""

@@ -25,7 +25,7 @@ def settings(tmp_path):
 def build(**settings) -> datasets.Dataset:
   """Both splits, tokenized."""
   dataset = datasets.build(**settings)
-  assert len(dataset.train.tokens) and len(dataset.validation.tokens)
+  assert len(dataset.train[0].tokens) and len(dataset.validation[0].tokens)
   return dataset
 
 
@@ -43,8 +43,8 @@ def test_both_splits_are_what_the_corpus_has(settings):
   corpus = corpora.build('text', settings['path'])
   end = '<|endoftext|>'
   for split, store in (
-    ('train', dataset.train),
-    ('validation', dataset.validation),
+    ('train', dataset.train[0]),
+    ('validation', dataset.validation[0]),
   ):
     expected = ''.join(text + end for text in corpus.documents(split))
     assert text_of(dataset, store) == expected
@@ -64,7 +64,7 @@ def test_a_second_build_finds_all_that_the_first_left(
   again = build(
     **settings | {'length': 32, 'packing': 'documents', 'workers': 2}
   )
-  np.testing.assert_array_equal(again.train.tokens, first.train.tokens)
+  np.testing.assert_array_equal(again.train[0].tokens, first.train[0].tokens)
   assert again.tokenizer.fingerprint() == first.tokenizer.fingerprint()
   assert kept(tmp_path) == before
 
@@ -87,18 +87,18 @@ def test_whatever_changes_the_tokens_makes_new_stores(
     (tmp_path / 'text.txt').write_text(TEXT + '\nOne more.\n')
     change = {}
   second = build(**settings | change)
-  assert second.train.directory != first.train.directory
-  assert second.validation.directory != first.validation.directory
-  assert len(token_store.open(first.train.directory).tokens)
+  assert second.train[0].directory != first.train[0].directory
+  assert second.validation[0].directory != first.validation[0].directory
+  assert len(token_store.open(first.train[0].directory).tokens)
 
 
 def test_a_store_cut_short_is_built_anew_and_said(settings, tmp_path, caplog):
   first = build(**settings)
-  whole = text_of(first, first.train)
-  path = first.train.directory / 'tokens.bin'
+  whole = text_of(first, first.train[0])
+  path = first.train[0].directory / 'tokens.bin'
   path.write_bytes(path.read_bytes()[:100])
   again = build(**settings)
-  assert text_of(again, again.train) == whole
+  assert text_of(again, again.train[0]) == whole
   assert 'tokens.bin is cut short: it has 100 of' in caplog.text
   assert 'built anew now' in caplog.text
   assert len(kept(tmp_path)) == 3
@@ -128,7 +128,7 @@ def test_tokenizers_are_learned_from_the_training_text_alone(
   (tmp_path / 'text.txt').write_text(TEXT[:cut] + tail)
   second = build(**settings)
   assert first.tokenizer.fingerprint() == second.tokenizer.fingerprint()
-  assert second.validation.directory != first.validation.directory
+  assert second.validation[0].directory != first.validation[0].directory
 
 
 def test_a_character_that_training_lacks_is_named(settings, tmp_path):
@@ -143,7 +143,7 @@ def test_a_tokenizer_may_be_a_path(settings, shared, tmp_path):
   settings['tokenizer'] = str(shared / 'data' / 'tok_gpt2')
   dataset = build(**settings)
   assert dataset.tokenizer.vocab_size == 50_257
-  assert dataset.train.tokens.dtype == np.uint16
+  assert dataset.train[0].tokens.dtype == np.uint16
   assert [name.split('-')[0] for name in kept(tmp_path)] == ['tokens'] * 2
 
 
@@ -152,11 +152,11 @@ def test_the_cache_is_where_the_environment_says(
 ):
   monkeypatch.setenv('LM_CACHE', str(tmp_path / 'elsewhere'))
   dataset = build(**settings | {'cache': ''})
-  assert dataset.train.directory.parent == tmp_path / 'elsewhere'
+  assert dataset.train[0].directory.parent == tmp_path / 'elsewhere'
   monkeypatch.delenv('LM_CACHE')
   monkeypatch.setenv('HOME', str(tmp_path))
   dataset = build(**settings | {'cache': ''})
-  assert dataset.train.directory.parent == tmp_path / '.cache' / 'lm'
+  assert dataset.train[0].directory.parent == tmp_path / '.cache' / 'lm'
 
 
 def test_a_dataset_gives_the_examples_that_an_objective_needs(settings):

@@ -22,6 +22,14 @@ def make_store(directory, sizes, bytes_by_id=False) -> TokenStore:
   )
 
 
+PACKINGS = {'windows': sources.windows, 'documents': sources.packed}
+
+
+def build(packing, store, length, seed):
+  request = sources.Request(length, seed, reads=('bytes',))
+  return PACKINGS[packing](store, request)
+
+
 def targets(examples) -> list[int]:
   """What a model that predicts the next token is asked for."""
   asked = examples['valid'][:, 1:]
@@ -32,7 +40,7 @@ def targets(examples) -> list[int]:
 
 
 def test_windows_in_order_share_one_token(tmp_path):
-  source = sources.windows(make_store(tmp_path, [9]), 4, None)
+  source = build('windows', make_store(tmp_path, [9]), 4, None)
   assert source.size == 3
   examples = source.examples_at(np.arange(4))
   assert examples['tokens'].tolist() == [
@@ -57,7 +65,7 @@ def test_windows_in_order_share_one_token(tmp_path):
 
 def test_packed_documents_have_segments_and_positions(tmp_path):
   store = make_store(tmp_path, [3, 2, 5, 1])
-  source = sources.packed(store, 6, None)
+  source = build('documents', store, 6, None)
   examples = source.examples_at(np.array([1, 0, 2]))
   assert examples['tokens'].tolist() == [
     [0, 1, 2, 3, 4, 0],
@@ -77,12 +85,12 @@ def test_packed_documents_have_segments_and_positions(tmp_path):
   assert (examples['valid'] == (examples['segment_ids'] > 0)).all()
 
 
-@pytest.mark.parametrize('packing', sources.PACKINGS)
+@pytest.mark.parametrize('packing', PACKINGS)
 @pytest.mark.parametrize('seed', [None, 3])
 def test_examples_have_the_types_that_objectives_expect(
   tmp_path, packing, seed
 ):
-  source = sources.PACKINGS[packing](make_store(tmp_path, [50]), 8, seed)
+  source = build(packing, make_store(tmp_path, [50]), 8, seed)
   examples = source.examples_at(np.arange(5))
   types = {name: (x.shape, x.dtype) for name, x in examples.items()}
   expected = {name: ((5, 8), np.int32) for name in types}
@@ -92,10 +100,10 @@ def test_examples_have_the_types_that_objectives_expect(
 
 @pytest.mark.parametrize('length', [2, 3, 5, 8, 200])
 @pytest.mark.parametrize('sizes', [[2], [9], [50, 3, 1, 2, 30, 17], [64]])
-@pytest.mark.parametrize('packing', sources.PACKINGS)
+@pytest.mark.parametrize('packing', PACKINGS)
 def test_one_pass_asks_for_every_token_once(tmp_path, packing, sizes, length):
   store = make_store(tmp_path, sizes)
-  source = sources.PACKINGS[packing](store, length, None)
+  source = build(packing, store, length, None)
   # Two batches more than there are, as the last one of an evaluation may be.
   examples = source.examples_at(np.arange(source.size + 2))
   firsts = [0] if packing == 'windows' else store.offsets.tolist()
@@ -103,34 +111,34 @@ def test_one_pass_asks_for_every_token_once(tmp_path, packing, sizes, length):
   assert sorted(targets(examples)) == expected
 
 
-@pytest.mark.parametrize('packing', sources.PACKINGS)
+@pytest.mark.parametrize('packing', PACKINGS)
 @pytest.mark.parametrize('bytes_by_id', [True, False])
 def test_bytes_are_those_of_the_tokens(tmp_path, packing, bytes_by_id):
   store = make_store(tmp_path, [40, 7], bytes_by_id)
-  examples = sources.PACKINGS[packing](store, 10, 1).examples_at(np.arange(9))
+  examples = build(packing, store, 10, 1).examples_at(np.arange(9))
   expected = np.where(examples['valid'], examples['tokens'] ** 2, 0)
   np.testing.assert_array_equal(examples['bytes'], expected)
 
 
-@pytest.mark.parametrize('packing', sources.PACKINGS)
+@pytest.mark.parametrize('packing', PACKINGS)
 def test_an_example_depends_on_its_index_alone(tmp_path, packing):
   store = make_store(tmp_path, [30, 80, 5, 12] * 20)
-  source = sources.PACKINGS[packing](store, 16, 7)
+  source = build(packing, store, 16, 7)
   index = np.array([5, 0, 10**6, 3 * source.size + 1, 5])
   together = source.examples_at(index)
-  again = sources.PACKINGS[packing](store, 16, 7)
+  again = build(packing, store, 16, 7)
   for place, one in enumerate(index):
     alone = again.examples_at(np.array([one]))
     for name, array in alone.items():
       np.testing.assert_array_equal(array[0], together[name][place])
 
 
-@pytest.mark.parametrize('packing', sources.PACKINGS)
+@pytest.mark.parametrize('packing', PACKINGS)
 def test_every_example_comes_once_an_epoch_and_each_epoch_in_another_order(
   tmp_path, packing
 ):
   store = make_store(tmp_path, [30, 80, 5, 12] * 20)
-  source = sources.PACKINGS[packing](store, 16, 7)
+  source = build(packing, store, 16, 7)
   epochs = [
     source.examples_at(epoch * source.size + np.arange(source.size))
     for epoch in range(3)
@@ -142,13 +150,13 @@ def test_every_example_comes_once_an_epoch_and_each_epoch_in_another_order(
   if packing == 'documents':
     assert set(starts[0].tolist()) == set(starts[1].tolist())
   assert (np.argsort(starts[0]) != np.argsort(starts[1])).mean() > 0.9
-  other = sources.PACKINGS[packing](store, 16, 8)
+  other = build(packing, store, 16, 8)
   first = other.examples_at(np.arange(source.size))['tokens'][:, 0]
   assert (np.argsort(starts[0]) != np.argsort(first)).mean() > 0.9
 
 
 def test_each_epoch_moves_the_windows_by_a_number_of_its_own(tmp_path):
-  source = sources.windows(make_store(tmp_path, [1000]), 11, 0)
+  source = build('windows', make_store(tmp_path, [1000]), 11, 0)
   assert source.size == 98  # Of 99 whole windows, one is room to move.
   starts = source.examples_at(np.arange(400 * 98))['tokens'][:, 0]
   moved = starts.reshape(400, 98) % 10
@@ -161,7 +169,7 @@ def test_each_epoch_moves_the_windows_by_a_number_of_its_own(tmp_path):
 def test_a_text_of_few_windows_is_used_from_its_start_to_its_end(
   tmp_path, tokens
 ):
-  source = sources.windows(make_store(tmp_path, [tokens]), 11, 0)
+  source = build('windows', make_store(tmp_path, [tokens]), 11, 0)
   examples = source.examples_at(np.arange(500))
   assert examples['valid'].all()
   seen = set(examples['tokens'].ravel().tolist())
@@ -182,4 +190,4 @@ def test_a_text_too_short_is_refused(
   tmp_path, packing, sizes, length, seed, message
 ):
   with pytest.raises(UserError, match=message):
-    sources.PACKINGS[packing](make_store(tmp_path, sizes), length, seed)
+    build(packing, make_store(tmp_path, sizes), length, seed)

@@ -16,7 +16,7 @@ TEXTS = [
 
 @pytest.fixture(scope='module', params=tokenizers.KINDS)
 def tokenizer(request):
-  sizes = {'bpe': 300, 'wordpiece': 150, 'unigram': 160}
+  sizes = {'bpe': 300, 'roberta': 305, 'wordpiece': 150, 'unigram': 160}
   return tokenizers.train(request.param, TEXTS * 3, sizes.get(request.param))
 
 
@@ -41,7 +41,9 @@ def test_bytes_add_up_to_the_text(tokenizer):
 
 
 @pytest.mark.parametrize(
-  'tokenizer', ['bpe', 'unigram', 'characters', 'bytes'], indirect=True
+  'tokenizer',
+  ['bpe', 'roberta', 'wordpiece', 'unigram', 'characters', 'bytes'],
+  indirect=True,
 )
 def test_the_end_of_text_follows_every_document_and_stands_for_nothing(
   tokenizer,
@@ -49,7 +51,7 @@ def test_the_end_of_text_follows_every_document_and_stands_for_nothing(
   done = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=True)
   plain = tokenization.tokenize(whole(TEXTS), tokenizer, end_of_text=False)
   ends = np.cumsum(done.sizes) - 1
-  assert (done.tokens[ends] == tokenizer.eos_id).all()
+  assert (done.tokens[ends] == tokenizer.end_id).all()
   assert not done.byte_counts[ends].any() and not done.marks[ends].any()
   for name in ('tokens', 'byte_counts', 'marks'):
     kept = np.delete(getattr(done, name), ends)
@@ -145,3 +147,19 @@ def test_a_cut_document_ends_once(monkeypatch):
   assert len(chunks) > 2
   flags = [flag for chunk in chunks for flag in chunk.ends_document]
   assert flags == [False] * (len(flags) - 2) + [True, True]
+
+
+def test_segmented_chinese_has_words_of_several_tokens():
+  text = '我 是 人工 智能 助手\n你好 。'
+  tokenizer = tokenizers.train('wordpiece', [text * 3], 16)
+  done = {
+    words: tokenization.tokenize(whole([text]), tokenizer, False, words)
+    for words in ('tokenizer', 'spaces')
+  }
+  pieces = [tokenizer.decode([int(id)]) for id in done['spaces'].tokens]
+  assert ''.join(pieces) == '我是人工智能助手你好。'
+  starts = {
+    words: ''.join('.#'[int(mark) & WORD_START] for mark in one.marks)
+    for words, one in done.items()
+  }
+  assert starts == {'tokenizer': '###########', 'spaces': '###.#.#.#.#'}

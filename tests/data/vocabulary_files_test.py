@@ -72,7 +72,7 @@ def test_known_texts_have_their_published_ids(shared, path, text, ids):
     ('tok_gpt2', 'bpe', 50257, dict(bos=50256, eos=50256), 1),
     (
       'tok_roberta',
-      'bpe',
+      'roberta',
       50265,
       dict(bos=0, cls=0, pad=1, eos=2, sep=2, unk=3, mask=50264),
       5,

@@ -48,7 +48,7 @@ def test_a_document_is_an_article_and_the_files_are_the_sides(tmp_path):
 
 
 def test_a_side_without_a_file_is_refused(tmp_path):
-  with pytest.raises(UserError, match='for validation.*"valid" in its name'):
+  with pytest.raises(UserError, match=r'for validation.*"valid" in its name'):
     write(tmp_path, ('train.txt', 'other.txt'))
 
 

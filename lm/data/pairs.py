@@ -1,0 +1,243 @@
+"""Pairs of texts, of which a model is asked if the second follows the first.
+
+As BERT makes them (Devlin et al. 2019, A.2, and its code). Sentences of one
+document are gathered until they fill a row: a chunk. It is divided between two
+sentences; with probability one half the second part is text from elsewhere. A
+plan of the chunks, made once for a store and a length, is kept beside it.
+What is drawn for an example, where it is divided and what stands in, is counted
+from its index: the rest of a chunk whose second part is foreign is not made a
+chunk of its own, as in BERT, but comes with other draws in other epochs.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, Int64
+
+from lm.data import randomness, sentence_rows, sources
+from lm.data.sources import Request, Rows
+from lm.data.token_store import TokenStore
+from lm.types import Examples, UserError
+
+MARKS = 3  # [CLS] first [SEP] second [SEP]
+KINDS = ('next_sentence', 'sentence_order')
+
+
+class Spans(NamedTuple):
+  """A stretch of the stream for each example.
+
+  Attributes:
+    start: Its first token.
+    size: How many there are.
+  """
+
+  start: Int[np.ndarray, 'B']
+  size: Int[np.ndarray, 'B']
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs(Rows):
+  """Pairs of texts between the marks of an encoder.
+
+  Attributes:
+    ends: Where each sentence ends in the stream.
+    documents: Which sentence each document begins with, and the last ends.
+    chunks: First sentence, the one after the last, and length aimed at.
+
+  Texts a a a and b b in rows of 10 tokens:
+
+      tokens       [CLS] a a a [SEP] b b [SEP] . .
+      token_types    0   0 0 0   0   1 1   1   0 0
+  """
+
+  ends: Int64[np.ndarray, 'E']
+  documents: Int64[np.ndarray, 'O']
+  chunks: Int64[np.ndarray, 'C 3']
+
+  @property
+  def size(self) -> int:
+    """How many examples an epoch has."""
+    return len(self.chunks)
+
+  def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
+    """Returns the examples with these indices."""
+    row, _, real = self.place(index)
+    draw = self.draws(index)
+    first, last, target = np.asarray(self.chunks[row]).T
+    cut = (
+      first + 1 + self._integers('cut', draw, np.maximum(last - first - 1, 1))
+    )
+    one = self._spans(first, cut)
+    label = self._uniform('pair', draw) < 0.5
+    if self.request.pair == 'next_sentence':
+      label = label | (last - first < 2)
+      two = self._foreign(draw, first, target - one.size)
+      own = self._spans(cut, np.maximum(last, cut))
+      two = either(label, two, own)
+    else:
+      two = self._spans(cut, last)
+    one, two = self._fit(draw, one, two)
+    if self.request.pair == 'sentence_order':
+      one, two = either(label, two, one), either(label, one, two)
+    return self._rows(one, two, real) | {
+      'next_sentence': (label & real).astype(np.int32)
+    }
+
+  def _spans(self, first, last) -> Spans:
+    """Returns sentences `first` to `last` as tokens."""
+    start = self._start(first)
+    return Spans(start, self._start(last) - start)
+
+  def _start(self, sentence):
+    return np.where(sentence > 0, self.ends[sentence - 1], 0)
+
+  def _foreign(self, draw, sentence, room) -> Spans:
+    """Returns text of another document, from a sentence on that is drawn."""
+    own = np.searchsorted(self.documents, sentence, 'right') - 1
+    other = self._integers('document', draw, len(self.documents) - 2)
+    other += other >= own
+    begin, end = self.documents[other], self.documents[other + 1]
+    first = begin + self._integers('sentence', draw, end - begin)
+    enough = self._start(first) + np.maximum(room, 1)
+    last = np.searchsorted(self.ends, enough, 'left') + 1
+    return self._spans(first, np.minimum(last, end))
+
+  def _fit(self, draw, one: Spans, two: Spans) -> tuple[Spans, Spans]:
+    """Returns both, tokens left out of the longer one until they fit.
+
+    Each that goes is, by a coin, the first or the last.
+    """
+    room = self.request.length - MARKS
+    half = room // 2
+    kept_one = np.minimum(one.size, np.maximum(room - half, room - two.size))
+    kept_two = np.minimum(two.size, room - kept_one)
+    fitted = []
+    for name, span, kept in (('one', one, kept_one), ('two', two, kept_two)):
+      gone = span.size - kept
+      words = np.arange(-(-int(gone.max(initial=1)) // 64))
+      coins = randomness.bits(self._seed, f'fit {name}', draw[:, None], words)
+      coins = np.unpackbits(coins.view(np.uint8), axis=1)
+      counted = np.arange(coins.shape[1]) < gone[:, None]
+      front = np.sum(coins * counted, axis=1, dtype=np.int64)
+      fitted.append(Spans(span.start + front, kept))
+    return tuple(fitted)
+
+  def _rows(self, one: Spans, two: Spans, real) -> Examples:
+    begin, end = sentence_rows.marks(self.request)
+    column = np.arange(self.request.length)[None]
+    middle = 1 + one.size[:, None]  # Where the first text's mark stands.
+    close = middle + 1 + two.size[:, None]
+    in_one = (column > 0) & (column < middle)
+    in_two = (column > middle) & (column < close)
+    places = np.where(
+      in_one,
+      one.start[:, None] + column - 1,
+      two.start[:, None] + column - middle - 1,
+    )
+    text = (in_one | in_two) & real[:, None]
+    valid = (column <= close) & real[:, None]
+    examples = sources.read(self.store, self.request, places, text)
+    mark = np.where(column == 0, begin, end) * valid
+    tokens = np.where(text, examples['tokens'], mark)
+    examples |= {
+      'tokens': tokens.astype(np.int32),
+      'valid': valid,
+      'token_types': ((column > middle) & valid).astype(np.int32),
+    }
+    if 'word_starts' in examples:
+      examples['word_starts'] |= ~text
+    return examples
+
+  @property
+  def _seed(self) -> int:
+    return self.request.seed or 0  # Of a single pass it is always the same.
+
+  def _uniform(self, purpose, draw):
+    return randomness.uniform(self._seed, purpose, draw)
+
+  def _integers(self, purpose, draw, high):
+    return randomness.integers(self._seed, purpose, draw, high)
+
+
+def either(first: Bool[np.ndarray, 'B'], one: Spans, two: Spans) -> Spans:
+  """Returns `one` where `first`, else `two`."""
+  return Spans(*(np.where(first, a, b) for a, b in zip(one, two)))
+
+
+def pairs(store: TokenStore, request: Request) -> Pairs:
+  """Returns pairs of texts; see `Pairs`.
+
+  Raises:
+    UserError: The tokenizer has no marks, or the text no two documents.
+  """
+  if request.pair not in KINDS:
+    raise UserError(
+      f'config.data.pair is {request.pair!r}. Set it to one of'
+      f' {", ".join(KINDS)}.'
+    )
+  if not 0 <= request.short_seq_prob <= 1:
+    raise UserError(
+      f'short_seq_prob is {request.short_seq_prob}, but it is a share. Set'
+      ' config.data.short_seq_prob between 0 and 1; BERT uses 0.1.'
+    )
+  sentence_rows.marks(request)
+  sources.check_length(request.length, MARKS + 1)
+  if len(store.offsets) < 3:
+    raise UserError(
+      'The text has one document only, so there is no other for the second of a'
+      " pair to be from. Give more, or set config.data.packing to 'sentences'."
+    )
+  ends = sentence_rows.sentence_ends(store)
+  documents = np.searchsorted(ends, store.offsets[1:], 'left') + 1
+  documents = np.concatenate([[0], documents])
+  room = request.length - MARKS
+  share = request.short_seq_prob
+  least = 1 if request.pair == 'next_sentence' else 2
+  name = f'pairs-{room}-{share:g}-{least}.npy'
+  chunks = sentence_rows.kept(
+    store.directory / name,
+    lambda: np.array(
+      [*gather(ends, documents, room, share, least)], np.int64
+    ).reshape(-1, 3),
+  )
+  if not len(chunks):
+    raise UserError(
+      'No document has two sentences, so there are none whose order could be'
+      " asked for. Give other text, or set config.data.pair to 'next_sentence'."
+    )
+  return Pairs(store, request, ends, documents, chunks)
+
+
+def gather(
+  ends: Int[np.ndarray, 'E'],
+  documents: Int[np.ndarray, 'O'],
+  room: int,
+  short_seq_prob: float,
+  least: int,
+) -> Iterator[tuple[int, int, int]]:
+  """Yields chunks: sentences of one document that fill a row, or a part of it.
+
+  Args:
+    ends: Where each sentence ends in the stream.
+    documents: Which sentence each document begins with, and the last ends.
+    room: The tokens of a row beside its marks.
+    short_seq_prob: How often a chunk aims at fewer, from 2 on.
+    least: The sentences of a chunk.
+  """
+  starts = np.concatenate([[0], ends])
+  short = randomness.uniform(0, 'short', starts) < short_seq_prob
+  drawn = 2 + randomness.integers(0, 'target', starts, max(room - 1, 1))
+  targets = np.where(short, drawn, room)
+  for begin, end in itertools.pairwise(documents.tolist()):
+    first = begin
+    while first < end:
+      target = int(targets[first])
+      # Up to the sentence that reaches the target.
+      last = int(np.searchsorted(ends, starts[first] + target, 'left')) + 1
+      last = min(max(last, first + 1), end)
+      if last - first >= least:
+        yield first, last, target
+      first = last

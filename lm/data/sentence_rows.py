@@ -1,0 +1,128 @@
+"""Rows of whole sentences, one after another, as RoBERTa reads them.
+
+FULL-SENTENCES (Liu et al. 2019, 4.2): as many sentences as fit, in the order of
+the text, across the ends of documents. A plan, made once for a store and a
+length and kept beside the tokens, says where each row begins.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from absl import logging
+from jaxtyping import Int, Int64
+
+from lm.data import atomic, sources
+from lm.data.sources import Request, Rows
+from lm.data.token_store import TokenStore
+from lm.data.tokenization import SENTENCE_END
+from lm.types import Examples, UserError
+
+MARKS = 2  # One begins a row, and one ends it.
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentences(Rows):
+  """Rows of whole sentences between the marks of an encoder.
+
+  Sentences a a a a, b b and c c c in rows of 8 tokens:
+
+      <s> a a a a b b </s>    <s> c c c </s> . . .
+  """
+
+  starts: Int64[np.ndarray, 'O']
+
+  @property
+  def size(self) -> int:
+    """How many examples an epoch has."""
+    return len(self.starts) - 1
+
+  def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
+    """Returns the examples with these indices."""
+    row, _, real = self.place(index)
+    start = self.starts[row]
+    size = np.where(real, self.starts[row + 1] - start, -MARKS)
+    column = np.arange(self.request.length)[None]
+    places = start[:, None] + column - 1
+    valid = column < (size + MARKS)[:, None]
+    inside = (column > 0) & (column <= size[:, None])
+    examples = sources.read(self.store, self.request, places, inside)
+    begin, end = marks(self.request)
+    outside = np.where(column == 0, begin, end)
+    tokens = np.where(inside, examples['tokens'], outside * valid)
+    examples |= {'tokens': tokens.astype(np.int32), 'valid': valid}
+    if 'word_starts' in examples:
+      examples['word_starts'] |= ~inside
+    return examples
+
+
+def sentences(store: TokenStore, request: Request) -> Sentences:
+  """Returns rows of whole sentences; see `Sentences`.
+
+  Raises:
+    UserError: The tokenizer has no marks, or a row no room beside them.
+  """
+  marks(request)
+  sources.check_length(request.length, MARKS)
+  room = request.length - MARKS
+  path = store.directory / f'sentences-{room}.npy'
+  return Sentences(store, request, kept(path, lambda: plan(store, room)))
+
+
+def marks(request: Request) -> tuple[int, int]:
+  """Returns what begins a row, and what ends it and divides texts."""
+  vocabulary = request.vocabulary
+  begin = (vocabulary.cls_id, vocabulary.bos_id)
+  end = (vocabulary.sep_id, vocabulary.eos_id)
+  found = [
+    next((i for i in ids if i is not None), None) for ids in (begin, end)
+  ]
+  if None in found:
+    raise UserError(
+      'The tokenizer has no tokens that begin and end the rows of an encoder.'
+      " Set config.data.tokenizer to 'wordpiece' or 'roberta', or to a"
+      " published one of BERT or RoBERTa, or config.data.packing to 'windows'."
+    )
+  return found[0], found[1]
+
+
+def sentence_ends(store: TokenStore) -> Int64[np.ndarray, 'E']:
+  """Returns where sentences end in the stream; a document's end is one.
+
+  What only ends a document is of its last sentence.
+  """
+  ends = store.marks & SENTENCE_END > 0
+  last = store.offsets[1:] - 1
+  no_bytes = store.bytes_of(last, store.tokens[last]) == 0
+  ends[np.maximum(last - 1, 0)[no_bytes]] = False
+  ends[last] = True
+  return np.flatnonzero(ends) + 1
+
+
+def plan(store: TokenStore, room: int) -> Int64[np.ndarray, 'O']:
+  """Returns where rows of at most `room` tokens begin, and the last one ends.
+
+  A sentence that is longer than a row is cut.
+  """
+  ends, total = sentence_ends(store), len(store.tokens)
+  starts = [0]
+  while starts[-1] < total:
+    limit = starts[-1] + room
+    fitting = np.searchsorted(ends, limit, 'right')
+    end = int(ends[fitting - 1]) if fitting else 0
+    starts.append(end if end > starts[-1] else limit)
+  return np.array(starts, np.int64)
+
+
+def kept(path: pathlib.Path, make) -> np.ndarray:
+  """Returns the array in a file, made if it is not there or cut short."""
+  if path.exists():
+    try:
+      return np.load(path, mmap_mode='r')
+    except (ValueError, EOFError) as error:
+      logging.warning('%s: %s; the plan is made anew.', path, error)
+  array = make()
+  with atomic.new_file(path) as temporary, temporary.open('wb') as file:
+    np.save(file, array)
+  logging.info('Planned %d rows: %s.', len(array) - 1, path)
+  return array
