@@ -3,20 +3,29 @@
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from experiments import config_file
-from lm import models, objectives
+from lm import models
+from lm.data import datasets
 from lm.models.presets import PRESETS
-from lm.training import optimizers
+from lm.training import assembly, optimizers, plan
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+SMALL = {
+  'gpt': ['', 'demo', 'debug'],
+  'bert': ['', 'demo', 'debug', 'wikitext'],
+  'roberta': ['', 'debug', 'wikitext'],
+  't5': ['', 'debug', 'wikitext'],
+}
 VARIANTS = [
-  f'gpt.py:{variant}' for variant in ['', 'demo', 'debug', *PRESETS['gpt']]
+  f'{name}.py:{variant}'
+  for name, small in SMALL.items()
+  for variant in [*small, *PRESETS[name]]
 ]
+VOCABULARY = plan.imagined_vocabulary(1000)
 
 
 def load(name, **overrides):
@@ -26,11 +35,15 @@ def load(name, **overrides):
 @pytest.mark.parametrize('name', VARIANTS)
 def test_a_config_describes_a_run(name):
   config = load(name).to_dict()
-  model = models.build(**(config['model'] | {'vocab_size': 65}))
-  tokens = jnp.zeros((1, config['data']['length']), jnp.int32)
-  params = jax.eval_shape(model.init, jax.random.key(0), tokens)['params']
-  assert config['data']['length'] <= config['model']['max_len']
-  objectives.build(**config['objective'])
+  length = config['data']['length']
+  model = models.build(**config['model'] | {'vocab_size': 1000})
+  assert config['data']['packing'] in datasets.PACKINGS
+  assert length <= model.config.max_len
+  model, objective = assembly.pair(model, config['objective'], VOCABULARY)
+  batch = plan.imagined_batch(objective, length)
+  params = jax.eval_shape(model.init, jax.random.key(0), **batch.inputs)[
+    'params'
+  ]
   tx, schedule = optimizers.build(
     num_steps=config['num_steps'], **config['optimizer']
   )
