@@ -1,4 +1,4 @@
-"""A trained model, read from where training left it."""
+"""A trained model: read from where it was left, written for others."""
 
 import dataclasses
 import os
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lm import models
-from lm.data import tokenizers
+from lm.data import tokenizers, vocabulary_files
+from lm.interop import huggingface, tensorflow_bert
 from lm.training import checkpoints, run_config
 from lm.types import PyTree, UserError
 
@@ -24,7 +25,8 @@ class Pretrained:
     model: The architecture: `model.apply({'params': params}, tokens=...)`.
     params: What it learned.
     tokenizer: How its text is cut into tokens; None if that was not kept.
-    config: Of the run that trained it, by section.
+    config: Of the run that trained it, by section; of what others trained, the
+      section `model`, and theirs as `huggingface`.
   """
 
   model: nn.Module
@@ -34,11 +36,12 @@ class Pretrained:
 
 
 def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
-  """Returns what a run has trained.
+  """Returns what a run has trained, or what others have published.
 
   Args:
-    directory: The workdir of the run.
-    step: Which checkpoint; None: the newest intact one.
+    directory: The workdir of a run; or with a checkpoint of Hugging Face
+      (gpt2, bert, roberta, t5), or of Google's BERT with its arrays as .npz.
+    step: Which checkpoint of a run; None: the newest intact one.
 
   Raises:
     UserError: There is no run, or no such checkpoint.
@@ -46,17 +49,64 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   directory = pathlib.Path(directory)
   path = directory / 'config.json'
   config = run_config.read(path) if path.exists() else {}
-  if 'model' not in config:
+  if 'model' in config:
+    return _trained(directory, config, step)
+  if 'model_type' in config:
+    read = huggingface.read
+  elif (directory / tensorflow_bert.CONFIG).exists():
+    read = tensorflow_bert.read
+  else:
     raise UserError(
       f'{directory} is no workdir: it has no config.json with a section'
-      " 'model', as training writes it. Give the --workdir of a run."
+      " 'model', as training writes it, nor with a 'model_type', as Hugging"
+      ' Face does. Give the --workdir of a run.'
     )
+  if step is not None:
+    raise UserError(
+      f'{directory} holds a published checkpoint, which has no step {step}.'
+      ' Leave --step away.'
+    )
+  found = read(directory)
+  return Pretrained(
+    model=models.build(**found.section),
+    params=jax.tree.map(jnp.asarray, found.params),
+    tokenizer=_tokenizer(directory),
+    config={'model': found.section, 'huggingface': found.config},
+  )
+
+
+def save_huggingface(
+  pretrained: Pretrained, directory: str | os.PathLike
+) -> None:
+  """Writes what `from_pretrained` of transformers reads.
+
+  Raises:
+    UserError: Hugging Face's architecture does not have what this model has.
+  """
+  huggingface.write(
+    pretrained.model,
+    pretrained.params,
+    pretrained.tokenizer,
+    pretrained.config.get('huggingface', {}),
+    pathlib.Path(directory),
+  )
+
+
+def _trained(
+  directory: pathlib.Path, config: Mapping[str, Any], step: int | None
+) -> Pretrained:
   part = 'ema' if config['ema_decay'] else 'params'  # What evaluation reads.
   params, _ = checkpoints.restore_params(directory / 'checkpoints', step, part)
-  saved = directory / 'tokenizer'
   return Pretrained(
     model=models.build(**config['model']),
     params=jax.tree.map(jnp.asarray, params),
-    tokenizer=tokenizers.load(saved) if saved.exists() else None,
+    tokenizer=_tokenizer(directory / 'tokenizer'),
     config=config,
   )
+
+
+def _tokenizer(directory: pathlib.Path) -> tokenizers.Tokenizer | None:
+  for names, _ in vocabulary_files.FORMATS:
+    if all((directory / name).is_file() for name in names):
+      return tokenizers.load(directory)
+  return None

@@ -49,7 +49,9 @@ def test_a_run_without_a_tokenizer_has_none(tmp_path):
   ('config', 'message'),
   [
     (None, 'has no config.json'),
-    ('{"model_type": "gpt2"}', "with a section 'model'"),
+    ('{"seed": 0}', "with a section 'model'"),
+    ('{"model_type": "gpt2"}', 'neither model.safetensors nor'),
+    ('{"model_type": "llama"}', "type 'llama', and only gpt2, bert, roberta"),
   ],
 )
 def test_what_is_no_workdir_is_refused(tmp_path, config, message):

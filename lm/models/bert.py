@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lm import types
 from lm.models import embeddings, heads, layers, masks, transformer
-from lm.models.config import TransformerConfig
+from lm.models.config import Activation, TransformerConfig
 
 
 class BERT(nn.Module):
@@ -26,6 +26,7 @@ class BERT(nn.Module):
     head_dropout: Rate on what heads other than `tokens` read.
     pooler: Keeps the pooler where no head reads it, as published encoders do.
     drop_before_pooler: Whether the first token is dropped out, too (RoBERTa).
+    transform_activation: Before tokens are scored; None: that of the layers.
   """
 
   config: TransformerConfig
@@ -36,6 +37,7 @@ class BERT(nn.Module):
   head_dropout: float = 0.1
   pooler: bool = False
   drop_before_pooler: bool = False
+  transform_activation: Activation | None = None
 
   @property
   def form(self) -> types.Form:
@@ -137,7 +139,8 @@ def project(
   """Scores tokens by the table that embeds them, after one more layer."""
   cfg = module.config
   x = layers.dense(cfg, cfg.embed_dim, 'transform')(x)
-  x = layers.ACTIVATIONS[cfg.activation](x)
+  activation = getattr(module, 'transform_activation', None) or cfg.activation
+  x = layers.ACTIVATIONS[activation](x)
   x = layers.norm(cfg, 'transform_norm')(x)
   bias = module.param(
     'output_bias',

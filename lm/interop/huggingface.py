@@ -1,0 +1,304 @@
+"""Checkpoints of Hugging Face, read and written.
+
+What the arrays are called and what the config says stands in the table of the
+family: `gpt2.py`, `bert.py`, `t5.py`. Here is what holds for all of them.
+"""
+
+import json
+import pathlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax import linen as nn
+
+from lm import models
+from lm.data.tokenizers import Tokenizer
+from lm.interop import arrays as files, bert, gpt2, parameters, t5
+from lm.interop.arrays import Arrays
+from lm.interop.family import Class, Family, Heads, Settings
+from lm.interop.layouts import Row
+from lm.models import heads as model_heads
+from lm.types import PyTree, UserError
+
+FAMILIES = {
+  family.model_type: family
+  for family in (gpt2.FAMILY, bert.BERT, bert.ROBERTA, t5.FAMILY)
+}
+OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight'}
+OLD_NAMES |= {'LayerNorm.beta': 'LayerNorm.bias'}
+NEUTRAL = ('config', 'parent', 'name')  # Fields of a module that say nothing.
+POOLER = 'pooler.dense.weight'
+
+
+class Checkpoint(NamedTuple):
+  """What a published directory holds.
+
+  Attributes:
+    section: The `model` section of a config: what builds the model.
+    params: As that model wants them, in numpy.
+    config: The published one.
+  """
+
+  section: dict[str, Any]
+  params: PyTree
+  config: dict[str, Any]
+
+
+def read(directory: pathlib.Path) -> Checkpoint:
+  """Reads `config.json` and `model.safetensors`, in shards or not.
+
+  It computes in float32, whatever the arrays are in; those keep their dtype,
+  but for float16, which becomes float32.
+
+  Raises:
+    UserError: It is of no known family, asks for what is not there, or an array
+      is missing, left over, or of another shape.
+  """
+  config = json.loads((directory / 'config.json').read_text('utf-8'))
+  if config['model_type'] not in FAMILIES:
+    raise UserError(
+      f'{directory} has a model of type {config["model_type"]!r}, and only'
+      f' {", ".join(FAMILIES)} can be read.'
+    )
+  return understand(config, files.read_directory(directory), str(directory))
+
+
+def understand(
+  config: Mapping[str, Any], arrays: Arrays, place: str
+) -> Checkpoint:
+  """Returns what a published config and published arrays say.
+
+  Args:
+    config: With a `model_type` that is known.
+    arrays: By published name.
+    place: Where they are from, for messages.
+  """
+  family = FAMILIES[config['model_type']]
+  arrays = plain(arrays, family)
+  heads = _find_heads(family, arrays, config)
+  settings = family.settings(config, arrays) | {
+    'heads': heads,
+    'num_labels': _num_labels(config),
+    'dtype': 'float32',
+    'param_dtype': _dtype(arrays),
+  }
+  if 'pooler' in models.fields(family.name, family.preset):
+    read_by = {*heads} & {*model_heads.OF_TEXT}
+    settings['pooler'] = not read_by and POOLER in arrays
+  section = {'name': family.name, 'preset': family.preset, **settings}
+  params = parameters.read(
+    arrays,
+    parameters.Table(table(family, settings), family.copies, family.ignored),
+    models.build(**section),
+    place,
+  )
+  return Checkpoint(section, nested(params), dict(config))
+
+
+def write(
+  model: nn.Module,
+  params: PyTree,
+  tokenizer: Tokenizer | None,
+  config: Mapping[str, Any],
+  directory: pathlib.Path,
+) -> None:
+  """Writes what `from_pretrained` reads: config, arrays, tokenizer.
+
+  Args:
+    model: Of a family that Hugging Face has.
+    params: Of the model.
+    tokenizer: Of the model, if it has one.
+    config: A published config, whose other keys are kept: names of labels.
+    directory: Made if it does not exist.
+
+  Raises:
+    UserError: Hugging Face's architecture does not have what this model has.
+  """
+  family = _family_of(model)
+  settings = settings_of(model)
+  told = family.config(settings)
+  heads = ('tokens',) if model.heads is None else tuple(model.heads)
+  name, chosen = _choose_class(family, heads, parameters.by_path(params))
+  arrays = parameters.write(
+    params, table(family, settings | {'heads': heads}), model.config.vocab_size
+  )
+  whole = {**family.defaults, **config, **told}
+  whole |= _labels(config, heads, settings)
+  whole |= _special_tokens(tokenizer, settings) | {
+    'architectures': [name],
+    'model_type': family.model_type,
+    'torch_dtype': _dtype(arrays),  # As all versions of transformers read it.
+  }
+  whole.pop('dtype', None)
+  directory.mkdir(parents=True, exist_ok=True)
+  of_heads = {row.theirs for rows in family.heads.values() for row in rows}
+  files.write(
+    {
+      name if name in of_heads else chosen.prefix + name: array
+      for name, array in arrays.items()
+    },
+    directory,
+  )
+  text = json.dumps(whole, indent=2, sort_keys=True)
+  (directory / 'config.json').write_text(f'{text}\n', 'utf-8')
+  if tokenizer is not None:
+    tokenizer.save(directory)
+
+
+def settings_of(model: nn.Module) -> Settings:
+  """Returns all fields of a model, its config's too."""
+  own = {
+    field: getattr(model, field)
+    for field in type(model).__dataclass_fields__
+    if field not in NEUTRAL
+  }
+  return vars(model.config) | own
+
+
+def nested(flat: Mapping[str, np.ndarray]) -> PyTree:
+  """Returns the tree whose leaves have these paths."""
+  tree: dict[str, Any] = {}
+  for path, leaf in flat.items():
+    *parents, name = path.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[name] = leaf
+  return tree
+
+
+def table(family: Family, settings: Settings) -> list[Row]:
+  """Returns the names of a model with these settings, its heads told."""
+  rows = [*family.backbone(settings)]
+  for terms, of_head in family.heads.items():
+    rows += of_head if {*terms} <= {*settings['heads']} else ()
+  return rows
+
+
+def plain(arrays: Arrays, family: Family) -> Arrays:
+  """Returns the arrays by their names in the family's table."""
+  prefixes = {one.prefix for one in family.classes.values()}
+
+  def own(name):
+    for prefix in prefixes:
+      name = name.removeprefix(prefix)
+    for old, new in OLD_NAMES.items():
+      name = re.sub(rf'{re.escape(old)}$', new, name)
+    return name
+
+  return {own(name): array for name, array in arrays.items()}
+
+
+def _find_heads(
+  family: Family, names: Collection[str], config: Mapping[str, Any]
+) -> Heads:
+  """Returns the heads that a checkpoint has: those of its class, and others.
+
+  Two heads may have the same names, as BERT's of the text and of tokens: then
+  its class decides, and else whether there is a pooler to read from.
+  """
+  architectures = config.get('architectures') or ()
+  told = next(
+    (family.classes[a].heads for a in architectures if a in family.classes),
+    None,
+  )
+
+  def is_told(terms):
+    return told is not None and {*terms} <= {*told}
+
+  def order(terms):
+    reads_pooler = bool({*terms} & {*model_heads.OF_TEXT})
+    return (not is_told(terms), reads_pooler != (POOLER in names))
+
+  found, taken = set(), set()
+  for terms in sorted(family.heads, key=order):
+    own = {row.theirs for row in family.heads[terms]}
+    there = own - {*family.copies} & {*names} and not own & taken
+    if there or is_told(terms):
+      found |= {*terms}
+      taken |= own
+  if told is None and not found and family.tied:
+    found = {'tokens'}
+  return tuple(term for term in model_heads.TERMS if term in found)
+
+
+def _choose_class(
+  family: Family, heads: Heads, paths: Collection[str]
+) -> tuple[str, Class]:
+  """Returns the published class that has these heads."""
+  for name, one in family.classes.items():
+    has = one.lacks and any(p.startswith(f'{one.lacks}/') for p in paths)
+    if {*one.heads} == {*heads} and not has:
+      return name, one
+  there = {' with '.join(c.heads) or 'none' for c in family.classes.values()}
+  raise UserError(
+    f'The model has the heads {heads}, and Hugging Face has a'
+    f' {family.model_type} with {", ".join(sorted(there))}. Set'
+    ' config.model.heads to one of them.'
+  )
+
+
+def _family_of(model: nn.Module) -> Family:
+  kinds = {'GPT': 'gpt2', 'BERT': 'bert', 'EncoderDecoder': 't5'}
+  kind = kinds.get(type(model).__name__)
+  if kind is None:
+    raise UserError(
+      f'Hugging Face has no {type(model).__name__} among'
+      f' {", ".join(FAMILIES)}: this model cannot be written for it.'
+    )
+  if kind == 'bert' and model.position_offset:
+    kind = 'roberta'
+  return FAMILIES[kind]
+
+
+def _num_labels(config: Mapping[str, Any]) -> int:
+  labels = config.get('id2label')
+  return len(labels) if labels else config.get('num_labels') or 2
+
+
+def _labels(
+  config: Mapping[str, Any], heads: Heads, settings: Settings
+) -> dict[str, Any]:
+  """Returns the names of the labels, unless those of `config` fit."""
+  if not {'label', 'tags', 'start'} & {*heads}:
+    return {}
+  number = 2 if 'start' in heads else settings['num_labels']
+  if len(config.get('id2label') or ()) == number:
+    return {}
+  names = [f'LABEL_{i}' for i in range(number)]
+  return {
+    'id2label': dict(enumerate(names)),
+    'label2id': {name: i for i, name in enumerate(names)},
+  }
+
+
+def _special_tokens(
+  tokenizer: Tokenizer | None, settings: Settings
+) -> dict[str, int]:
+  """Returns the ids of special tokens that a published config tells."""
+  if tokenizer is None:
+    return {}
+  offset = settings.get('position_offset')
+  if offset and tokenizer.pad_id != offset - 1:
+    raise UserError(
+      f'The id of the padding is {tokenizer.pad_id}, and Hugging Face counts'
+      f' positions from the one behind it, but config.model.position_offset is'
+      f' {offset}: this model cannot be written for it.'
+    )
+  ids = {
+    'bos_token_id': tokenizer.bos_id,
+    'eos_token_id': tokenizer.eos_id,
+    'pad_token_id': tokenizer.pad_id,
+  }
+  if 'num_decoder_layers' in settings:
+    ids['decoder_start_token_id'] = tokenizer.vocabulary.start_id
+  return {key: id for key, id in ids.items() if id is not None}
+
+
+def _dtype(arrays: Arrays) -> str:
+  """Returns what all of the arrays fit in: bfloat16 if all are of it."""
+  kinds = {str(array.dtype) for array in arrays.values()}
+  floats = {kind for kind in kinds if 'float' in kind}
+  return 'bfloat16' if floats == {'bfloat16'} else 'float32'
