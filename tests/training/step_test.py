@@ -11,7 +11,6 @@ import pytest
 from flax import linen as nn
 from jax.sharding import AxisType, Mesh
 
-from lm import objectives
 from lm.objectives.objective import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.training import optimizers
