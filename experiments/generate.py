@@ -1,8 +1,11 @@
-"""Goes on from prompts with a trained model, and shows the text as it grows.
+"""Goes on from prompts with a trained model, or fills what is missing in them.
 
 python -m experiments.generate --workdir=runs/demo --prompt='The function'
 python -m experiments.generate --workdir=runs/demo --temperature=0 --json \\
     --prompt='Returns the' --prompt='Raises'
+python -m experiments.generate --workdir=runs/bert --prompt='It [MASK] a file.'
+python -m experiments.generate --workdir=runs/t5 --beams=4 \\
+    --prompt='It <extra_id_0> a file.'
 """
 
 import time
@@ -12,7 +15,7 @@ from absl import logging
 
 import lm
 from experiments import command
-from lm.generation import sampling, text
+from lm.generation import fill, sampling, text
 from lm.types import UserError
 
 
@@ -20,62 +23,144 @@ def main(
   workdir: str,
   prompt: Sequence[str] = ('',),
   max_new_tokens: int = 200,
-  temperature: float = 0.8,
+  temperature: float | None = None,
   top_k: int | None = None,
   top_p: float | None = None,
+  beams: int = 1,
+  length_penalty: float = 1.0,
+  early_stopping: bool = False,
+  num_return: int = 1,
   seed: int = 0,
   stop: Sequence[str] = (),
   step: int | None = None,
   json: bool = False,
 ) -> None:
-  """Prints each prompt and what the model goes on with.
+  """Prints each prompt and what the model goes on with, or fills it.
 
   Args:
-    workdir: Of a training run.
+    workdir: Of a training run, or a directory of Hugging Face.
     prompt: What to go on from; give it again for more texts, made side by side.
-      By default the beginning of a text.
+      By default the beginning of a text. For a BERT or RoBERTa a text with
+      masks, for a T5 one with <extra_id_0>, <extra_id_1>, ... or a question.
     max_new_tokens: How many tokens are made at most.
     temperature: How adventurous: 0 is the likeliest token always, 1 what the
-      model predicts.
-    top_k: Choose from so many likeliest tokens only.
+      model predicts. By default 0.8.
+    top_k: Choose from so many likeliest tokens only; of masks, show so many.
     top_p: Choose from the likeliest tokens with this probability only.
+    beams: Search the likeliest text with so many at once; 1: do not.
+    length_penalty: Of beams: a score is divided by the length to this power,
+      so the more it is, the longer the texts.
+    early_stopping: Of beams: end a search when it has so many whole texts,
+      though a longer one might be better.
+    num_return: Of beams: how many texts to a prompt.
     seed: The same seed gives the same text.
     stop: A text that ends the answer; it can be given again.
     step: Which checkpoint; by default the newest.
     json: Print one JSON object instead.
   """
-  rules = sampling.settings(temperature, top_k, top_p)
+  if beams > 1 and (temperature is not None or top_p or top_k or stop):
+    raise UserError(
+      '--beams searches the likeliest text, so nothing is drawn, nor cut at'
+      ' --stop. Leave temperature, top_k, top_p and stop away.'
+    )
+  rules = sampling.settings(
+    0.8 if temperature is None else temperature, top_k, top_p
+  )
   pretrained = lm.load(workdir, step)
   if pretrained.tokenizer is None:
     raise UserError(
       f'{workdir} has no tokenizer, so text cannot be read there. Give the'
       ' --workdir of a run that was trained on text.'
     )
+  trained = (pretrained.model, pretrained.params, pretrained.tokenizer)
+  if pretrained.model.form == 'bidirectional' and beams == 1:
+    fill_masks(trained, prompt, top_k or 5, json)
+  elif beams > 1:
+    search(
+      trained,
+      prompt,
+      json,
+      beams=beams,
+      length_penalty=length_penalty,
+      early_stopping=early_stopping,
+      num_return=num_return,
+      max_new_tokens=max_new_tokens,
+    )
+  else:
+    go_on(
+      trained,
+      prompt,
+      json,
+      stop=stop,
+      max_new_tokens=max_new_tokens,
+      sampling=rules,
+      seed=seed,
+    )
+
+
+def go_on(
+  trained: tuple, prompts: Sequence[str], json: bool, **options
+) -> None:
+  """Prints how the model goes on, as it is made."""
   began = time.perf_counter()
-  progress = text.stream(
-    pretrained.model,
-    pretrained.params,
-    pretrained.tokenizer,
-    prompt,
-    stop=stop,
-    max_new_tokens=max_new_tokens,
-    sampling=rules,
-    seed=seed,
-  )
-  replies = list(progress)[-1] if json else show(prompt, progress)
+  progress = text.stream(*trained, prompts, **options)
+  # What is not gone on from is not part of the reply.
+  starts = prompts if trained[0].form == 'causal' else [''] * len(prompts)
+  replies = list(progress)[-1] if json else show(starts, progress)
   seconds = time.perf_counter() - began
   num_tokens = sum(reply.num_tokens for reply in replies)
   logging.info('%d tokens in %.1f s.', num_tokens, seconds)
   if json:
+    texts = [
+      {'prompt': start, **reply._asdict()}
+      for start, reply in zip(prompts, replies)
+    ]
+    command.report({'texts': texts, 'seconds': seconds})
+
+
+def search(
+  trained: tuple, prompts: Sequence[str], json: bool, **options
+) -> None:
+  """Prints the best texts that beam search finds."""
+  found = text.search(*trained, prompts, **options)
+  if json:
     command.report(
       {
         'texts': [
-          {'prompt': start, **reply._asdict()}
-          for start, reply in zip(prompt, replies)
-        ],
-        'seconds': seconds,
+          {'prompt': start, **one._asdict()}
+          for start, best in zip(prompts, found)
+          for one in best
+        ]
       }
     )
+    return
+  goes_on = trained[0].form == 'causal'
+  for start, best in zip(prompts, found):
+    for one in best:
+      print((start if goes_on else '') + one.text)
+
+
+def fill_masks(
+  trained: tuple, prompts: Sequence[str], top_k: int, json: bool
+) -> None:
+  """Prints each prompt with its masks filled, or all candidates as JSON."""
+  filled = fill.masks(*trained, prompts, top_k)
+  if json:
+    texts = [
+      {
+        'prompt': prompt,
+        'text': one.text,
+        'masks': [[c._asdict() for c in mask] for mask in one.masks],
+      }
+      for prompt, one in zip(prompts, filled)
+    ]
+    command.report({'texts': texts})
+    return
+  for one in filled:
+    print(one.text)
+    for number, mask in enumerate(one.masks, start=1):
+      shares = ', '.join(f'{c.token} {c.probability:.2f}' for c in mask)
+      logging.info('Mask %d: %s', number, shares)
 
 
 def show(

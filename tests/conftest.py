@@ -14,6 +14,15 @@ install_import_hook('lm', 'beartype.beartype')
 SHARED = pathlib.Path(__file__).parents[2] / 'shared'
 
 
+@pytest.fixture(autouse=True)
+def seeded_peers(request):
+  """What transformers initializes is the same at every run."""
+  if request.node.get_closest_marker('peers'):
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope='session')
 def shared() -> pathlib.Path:
   """The folder of real data and vocabularies beside the project."""

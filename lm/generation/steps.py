@@ -5,9 +5,11 @@ it has ended or its cache is full, stays as it is whatever the others do.
 """
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn, struct
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -17,6 +19,10 @@ from lm.models import kv_cache
 from lm.types import PyTree
 
 NOTHING = -1  # What a row makes that is not at work.
+
+# What an encoder reads, by the names that a model calls it: `source_tokens`
+# and `source_valid`, [B, S].
+Source = Mapping[str, Array | np.ndarray]  # See `prompts.Beginning`.
 
 
 @struct.dataclass
@@ -29,6 +35,7 @@ class Request:
     stop_tokens: Those that end a row.
     key: What the draws come from.
     capacity: How many tokens a row of the cache has room for.
+    prefix_visible: Whether all of what is read at once sees all of it.
   """
 
   sampling: Sampling
@@ -36,6 +43,7 @@ class Request:
   stop_tokens: Int[Array, 'N']
   key: Key[Array, '']
   capacity: int | Int[Array, '']
+  prefix_visible: bool = struct.field(pytree_node=False, default=False)
 
 
 @struct.dataclass
@@ -57,22 +65,41 @@ class State:
   stopped: Bool[Array, 'B']
 
 
-def start(model: nn.Module, params: PyTree, rows: int, capacity: int) -> State:
+def start(
+  model: nn.Module,
+  params: PyTree,
+  rows: int,
+  capacity: int,
+  source: Source | None = None,
+) -> State:
   """Returns the state of `rows` rows that have read nothing."""
-  tokens, valid = jnp.zeros((rows, 1), jnp.int32), jnp.ones((rows, 1), bool)
-
-  def remembered(params):
-    return layers.join(answer(model, params, {}, tokens, valid)[1])
-
-  cache = kv_cache.empty(jax.eval_shape(remembered, params), capacity)
   zeros = lambda dtype: jnp.zeros(rows, dtype)
   return State(
-    cache=layers.split_like(cache, params),
+    cache=empty_cache(model, params, rows, capacity, source),
     used=zeros(jnp.int32),
     token=zeros(jnp.int32),
     made=zeros(jnp.int32),
     stopped=zeros(jnp.bool_),
   )
+
+
+def empty_cache(
+  model: nn.Module,
+  params: PyTree,
+  rows: int,
+  capacity: int,
+  source: Source | None,
+) -> PyTree:
+  """Returns what `rows` rows remember that have read nothing."""
+  tokens, valid = jnp.zeros((rows, 1), jnp.int32), jnp.ones((rows, 1), bool)
+
+  def remembered(params, source):
+    return layers.join(answer(model, params, {}, tokens, valid, **source)[1])
+
+  cache = kv_cache.empty(
+    jax.eval_shape(remembered, params, source or {}), capacity
+  )
+  return layers.split_like(cache, params)
 
 
 @functools.partial(jax.jit, static_argnames='model', donate_argnames='state')
@@ -83,6 +110,7 @@ def read(
   tokens: Int[Array, 'B L'],
   lengths: Int[Array, 'B'],
   request: Request,
+  source: Source | None = None,
 ) -> tuple[State, Int[Array, 'B 1']]:
   """Makes a token of each row that is given any to read, from those alone.
 
@@ -93,11 +121,15 @@ def read(
     tokens: Padded on the right.
     lengths: How many of a row's tokens there are; 0: the row is not at work.
     request: What to do.
+    source: What an encoder reads, once.
   """
   at_work = lengths > 0
   cache = kv_cache.forget(state.cache, at_work)
   valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
-  logits, cache = answer(model, params, cache, tokens, valid)
+  inputs = dict(source or {})
+  if request.prefix_visible:
+    inputs['prefix'] = valid
+  logits, cache = answer(model, params, cache, tokens, valid, **inputs)
   used = jnp.where(at_work, lengths, state.used)
   state = state.replace(cache=cache, used=used)
   state, made = _choose(state, logits, at_work, request)
@@ -150,16 +182,29 @@ def answer(
   cache: PyTree,
   tokens: Int[Array, 'B L'],
   valid: Bool[Array, 'B L'],
+  **inputs: Array | np.ndarray,
 ) -> tuple[Float[Array, 'B V'], PyTree]:
-  """Returns the scores after the last valid token, and the cache."""
+  """Returns the scores after the last valid token, and the cache.
+
+  Args:
+    model: Predicts every next token; its other heads are left aside.
+    params: Its parameters.
+    cache: What it has read; {}: nothing.
+    tokens: What it reads now.
+    valid: False on padding.
+    **inputs: What else it is given.
+  """
   last = jnp.maximum(jnp.sum(valid, axis=-1) - 1, 0)
-  logits, after = model.apply(
+  answers, after = model.clone(heads=('tokens',)).apply(
     {'params': layers.join(params), **layers.join(cache)},
     tokens=tokens,
     valid=valid,
     predict_at=last[:, None],
+    **inputs,
     mutable=['cache'],
+    method='answer',
   )
+  logits = answers['tokens'].logits()
   return logits[:, 0], layers.split_like(after, params)
 
 

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxtyping import Int
 
 from lm.data.tokenizers import Tokenizer
-from lm.generation import decode
+from lm.generation import beam, decode, fill
 from lm.types import PyTree, UserError
 
 HALF = '\ufffd'  # What bytes read as that are no whole character.
@@ -24,7 +24,8 @@ class Reply(NamedTuple):
   """How far a text is.
 
   Attributes:
-    text: What a prompt goes on with, without the prompt.
+    text: What a prompt goes on with, without the prompt; of models that do not
+      go on from one, all of it.
     num_tokens: How many tokens were made for it, those of a stop text included.
     stopped_by: `stop`, `length`, or None while it goes on.
   """
@@ -45,32 +46,116 @@ def stream(
 ) -> Iterator[list[Reply]]:
   """Yields how far the text of each prompt is, and ends when all have ended.
 
-  The token that ends a text, if the tokenizer has one, ends a reply.
+  A GPT goes on from a prompt. A T5 answers it, or, where it has sentinels,
+  gives it back with what it puts in their place. A BERT gives it back with its
+  masks filled.
 
   Args:
-    model: Predicts every next token.
+    model: What predicts.
     params: Its parameters.
-    tokenizer: What it was trained with.
-    prompts: Texts; an empty one begins where a text has ended.
+    tokenizer: What it was trained with; the token that ends a text, if it has
+      one, ends a reply.
+    prompts: Texts; a GPT takes an empty one to begin where a text has ended.
     stop: Texts that end a reply, and are left away.
     **options: Of `decode.stream`.
   """
-  starts = [_encode(tokenizer, prompt) for prompt in prompts]
-  ends = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+  if model.form == 'bidirectional':
+    filled = fill.masks(model, params, tokenizer, prompts)
+    yield [Reply(one.text, len(one.masks), 'stop') for one in filled]
+    return
+  starts = encode(model, tokenizer, prompts)
+  if model.form == 'encoder_decoder':
+    options['start_token'] = tokenizer.vocabulary.start_id
   made = [np.zeros(0, np.int32) for _ in starts]
   replies = [Reply('', 0, None) for _ in starts]
   for pieces in decode.stream(
-    model, params, starts, stop_tokens=ends, **options
+    model, params, starts, stop_tokens=ends_of(tokenizer), **options
   ):
     for row, piece in enumerate(pieces):
       if replies[row].stopped_by is None:
         made[row] = np.append(made[row], piece.tokens)
-        text = _decode(tokenizer, starts[row], made[row])
+        text = read(model, tokenizer, starts[row], made[row], piece.stopped_by)
         text, why = shown(text, stop, piece.stopped_by)
         replies[row] = Reply(text, len(made[row]), why)
     yield list(replies)
     if all(reply.stopped_by for reply in replies):
       return
+
+
+class Best(NamedTuple):
+  """A reply that beam search found, and its score."""
+
+  text: str
+  score: float
+
+
+def search(
+  model: nn.Module,
+  params: PyTree,
+  tokenizer: Tokenizer,
+  prompts: Sequence[str],
+  **options: Any,
+) -> list[list[Best]]:
+  """Returns the best replies to each prompt that beam search finds.
+
+  Args:
+    model: What predicts, a causal model or an encoder with a decoder.
+    params: Its parameters.
+    tokenizer: What it was trained with.
+    prompts: Texts, as those of `stream`.
+    **options: Of `beam.search`.
+  """
+  if model.form == 'bidirectional':
+    raise UserError(
+      'This model fills masks in one pass, so there is nothing for beams to'
+      ' search. Leave --beams away.'
+    )
+  starts = encode(model, tokenizer, prompts)
+  if model.form == 'encoder_decoder':
+    options['start_token'] = tokenizer.vocabulary.start_id
+  found = beam.search(
+    model, params, starts, stop_tokens=ends_of(tokenizer), **options
+  )
+  return [
+    [
+      Best(read(model, tokenizer, start, one.tokens, 'stop'), one.score)
+      for one in hypotheses
+    ]
+    for start, hypotheses in zip(starts, found)
+  ]
+
+
+def encode(
+  model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str]
+) -> list[Int[np.ndarray, '_']]:
+  """Returns prompts as a model reads them: an encoder's with its marks."""
+  if model.form == 'encoder_decoder':
+    return [tokenizer.encode(prompt, special_tokens=True) for prompt in prompts]
+  return [_encode(tokenizer, prompt) for prompt in prompts]
+
+
+def ends_of(tokenizer: Tokenizer) -> tuple[int, ...]:
+  """Returns the tokens that end a reply."""
+  return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+
+
+def read(
+  model: nn.Module,
+  tokenizer: Tokenizer,
+  start: Int[np.ndarray, '_'],
+  made: Int[np.ndarray, '_'],
+  stopped_by: str | None,
+) -> str:
+  """Returns the text of what was `made` for a prompt that begins as `start`."""
+  if model.form != 'encoder_decoder':
+    return _decode(tokenizer, start, made)
+  made = made[~np.isin(made, ends_of(tokenizer))]
+  vocabulary = tokenizer.vocabulary
+  if np.isin(start, vocabulary.sentinel_ids).any():
+    if stopped_by is None:
+      return ''  # What a sentinel stands for is not yet known.
+    made = fill.put_back(start, made, vocabulary)
+  return tokenizer.decode(made, special_tokens=False)
 
 
 def shown(

@@ -108,7 +108,7 @@ class Row:
     self, ours: Arrays, vocab_size: int
   ) -> Iterator[tuple[str, np.ndarray]]:
     """Yields the published names and arrays."""
-    parts = [np.asarray(ours[path]) for path in self.ours]
+    parts = [ours[path] for path in self.ours]
     names = self.names({path: ours[path].shape for path in self.ours})
     for layer, name in enumerate(names):
       own = [part[layer] for part in parts] if self._stacked else parts

@@ -87,7 +87,7 @@ def write(params: PyTree, rows: Sequence[Row], vocab_size: int) -> Arrays:
   Raises:
     UserError: It lists the parameters that have no published name.
   """
-  ours = by_path(params)
+  ours = by_path(jax.device_get(params))
   found = layouts.used(rows, ours)
   known = {path for row in found for path in row.ours}
   if ours.keys() - known:

@@ -112,5 +112,38 @@ def forget(cache: PyTree, rows: Bool[Array, 'B']) -> PyTree:
   return jax.tree_util.tree_map_with_path(rewind, cache)
 
 
+def repeat(cache: PyTree, times: int) -> PyTree:
+  """Returns the cache with each row `times` times, one after the other."""
+
+  def copies(path, leaf):
+    return jnp.repeat(leaf, times, axis=_rows_axis(path, leaf))
+
+  return jax.tree_util.tree_map_with_path(copies, cache)
+
+
+def reorder(cache: PyTree, rows: Int[Array, 'B']) -> PyTree:
+  """Returns the cache with what row `rows[i]` has written as row i.
+
+  Rows that change places must have the same source and the same length, as the
+  beams of a text do: what is known of those stays where it is.
+  """
+
+  def moved(path, leaf):
+    if _name(path) not in ('keys', 'values'):
+      return leaf
+    return jnp.take(leaf, rows, axis=_rows_axis(path, leaf))
+
+  return jax.tree_util.tree_map_with_path(moved, cache)
+
+
+def _rows_axis(path: tuple, leaf: Array) -> int:
+  """Returns the axis of the rows; arrays of all layers have one before it."""
+  if _name(path) in ('keys', 'values', 'source_keys', 'source_values'):
+    return leaf.ndim - 4
+  return 0
+
+
 def _name(path: tuple) -> str:
-  return path_of(path).rpartition('/')[2]
+  """Returns the last name; lists of layers have numbers after it."""
+  names = path_of(path).split('/')
+  return next(name for name in reversed(names) if not name.isdigit())

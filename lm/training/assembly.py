@@ -16,7 +16,7 @@ from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
 from lm.training import optimizers
 from lm.training.sections import Log, Run
-from lm.types import Batch, UserError, Vocabulary
+from lm.types import Batch, Form, UserError, Vocabulary
 
 
 class Parts(NamedTuple):
@@ -53,11 +53,11 @@ def assemble(
     **config['optimizer'],
   )
   dataset = datasets.build(**config['data'])
-  check_prompt(Log(**config['log']), dataset.tokenizer)
   model = models.build(**_with_vocabulary(config['model'], dataset))
   model, objective = pair(
     model, config['objective'], dataset.tokenizer.vocabulary
   )
+  check_prompt(Log(**config['log']), dataset.tokenizer, model.form)
   parts = Parts(run, dataset, model, objective, tx, schedule, way)
   for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
@@ -87,12 +87,27 @@ def pair(
   return model.clone(heads=heads), objective
 
 
-def check_prompt(show: Log, tokenizer: Tokenizer) -> None:
+def check_prompt(show: Log, tokenizer: Tokenizer, form: Form) -> None:
   """Raises UserError if samples would begin with nothing."""
-  if show.sample_every and not show.sample_prompt and tokenizer.eos_id is None:
+  if not show.sample_every:
+    return
+  if form == 'causal':
+    begins, what = tokenizer.eos_id is not None, 'begin where a text has ended'
+  elif form == 'encoder_decoder':
+    begins, what = False, 'answer a text'
+  else:
+    mask = tokenizer.mask_id
+    mark = '[MASK]' if mask is None else tokenizer.pipeline.id_to_token(mask)
+    begins, what = False, f'fill the places of {mark}'
+    if show.sample_prompt and mark not in show.sample_prompt:
+      raise UserError(
+        f'Samples are to {what}, but config.log.sample_prompt has none. Write'
+        ' it where a word is missing.'
+      )
+  if not show.sample_prompt and not begins:
     raise UserError(
-      'Samples are to begin where a text has ended, but the tokenizer has no'
-      ' token for that. Set config.log.sample_prompt.'
+      f'Samples are to {what}, but there is none to begin with. Set'
+      ' config.log.sample_prompt, or config.log.sample_every to 0.'
     )
 
 

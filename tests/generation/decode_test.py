@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lm.generation import decode, layers, sampling, steps
+from lm.generation import decode, layers, prompts, sampling, steps
 from lm.models import kv_cache
 from lm.types import UserError
-from tests.models import gpt_parity_test, tiny
+from tests.models import gpt_parity_test, parity, tiny
 
 WINDOW = tiny.SIZES['max_len']
 KINDS = {
@@ -169,7 +169,7 @@ def test_an_empty_cache_takes_up_the_room_asked_for():
   [(1, 16), (16, 16), (17, 24), (25, 32), (33, 48), (65, 96), (700, 700)],
 )
 def test_few_sizes_are_compiled_for(length, size):
-  assert decode.size_for(length, limit=700) == size
+  assert prompts.size_for(length, limit=700) == size
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,11 @@ def test_layers_come_apart_and_together_again():
 def test_greedy_text_is_that_of_transformers():
   import torch
 
-  theirs, config, model = gpt_parity_test.peer('gpt2')
+  theirs, _, _ = gpt_parity_test.peer('gpt2')
   theirs.generation_config.eos_token_id = None
   with torch.no_grad():  # Or it says one token for ever.
     theirs.transformer.wpe.weight.mul_(8)
-  weights = {n: p.detach().numpy() for n, p in theirs.named_parameters()}
-  params = gpt_parity_test.nested(gpt_parity_test.as_ours(weights, config))
+  model, params = parity.ours_of(theirs)
   prompts = [np.array(prompt, np.int32) for prompt in ([1, 2, 3, 4], [9, 8])]
   ours = decode.generate(model, params, prompts, max_new_tokens=12)
   for prompt, piece in zip(prompts, ours):

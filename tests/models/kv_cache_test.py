@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lm.generation import layers
+from lm.models import kv_cache
 from tests.models import tiny
 
 
@@ -42,3 +44,20 @@ def test_who_does_not_decode_makes_no_cache():
   tokens = jnp.asarray(tiny.tokens())
   shapes = jax.eval_shape(tiny.gpt().init, jax.random.key(0), tokens)
   assert set(shapes) == {'params'}
+
+
+@pytest.mark.parametrize('apart', [False, True], ids=['stacked', 'apart'])
+def test_rows_of_a_cache_are_repeated_and_change_places(apart):
+  model, tokens = tiny.gpt(), tiny.tokens(4, 7)
+  params = {'params': tiny.params_of(model)}
+  _, cache = decode(model, params, tokens=tokens[:, :6])
+  if apart:
+    cache = layers.split(cache)
+  twice = kv_cache.repeat(cache, 2)
+  assert layers.join(twice)['cache']['index'].shape == (8,)
+  rows = np.array([7, 0, 3, 5, 2, 2, 1, 6])
+  moved = layers.join(kv_cache.reorder(twice, rows))
+  following = tokens[rows // 2][:, 6:]
+  got, _ = decode(model, params | moved, tokens=following)
+  full = tiny.logits(model, tokens)
+  np.testing.assert_allclose(got[:, 0], full[rows // 2, 6], atol=1e-5)
