@@ -56,7 +56,7 @@ def test_rows_of_a_cache_are_repeated_and_change_places(apart):
   twice = kv_cache.repeat(cache, 2)
   assert layers.join(twice)['cache']['index'].shape == (8,)
   rows = np.array([7, 0, 3, 5, 2, 2, 1, 6])
-  moved = layers.join(kv_cache.reorder(twice, rows))
+  moved = layers.join(kv_cache.reorder(twice, jnp.asarray(rows)))
   following = tokens[rows // 2][:, 6:]
   got, _ = decode(model, params | moved, tokens=following)
   full = tiny.logits(model, tokens)
