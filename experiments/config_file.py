@@ -41,7 +41,17 @@ def load(
   Raises:
     UserError: A key or a value that nothing can consume.
   """
-  listed = _flat(_read(path))
+  return complete(path, _read(path), overrides, sections)
+
+
+def complete(
+  path: str,
+  config: Mapping[str, Any],
+  overrides: Mapping[str, Any],
+  sections: Sections,
+) -> config_dict.ConfigDict:
+  """Returns what `load` does for what the file `path` lists."""
+  listed = _flat(config)
   known: dict[str, inspect.Parameter] = {}
   for section, fields in sections.items():
     prefix = f'{section}.' if section else ''

@@ -2,31 +2,49 @@
 
 python -m experiments.evaluate --workdir=runs/demo
 python -m experiments.evaluate --workdir=runs/demo --step=500 --data=my.txt
+python -m experiments.evaluate --workdir=huggingface/gpt2 --data=my.txt
 """
 
 import pathlib
+from typing import Any
 
-from experiments import command
-from lm.training import evaluation, run_config
+from experiments import command, config_file
+from lm import pretrained
+from lm.pretrained import Pretrained
+from lm.training import evaluation
+from lm.training.sections import SECTIONS
 from lm.types import UserError
+
+# What a model that others trained is asked, by its form: the objective, and how
+# its examples are made.
+ASKED = {
+  'causal': ('causal_lm', 'windows'),
+  'bidirectional': ('masked_lm', 'sentences'),
+  'encoder_decoder': ('span_corruption', 'windows'),
+}
 
 
 def main(workdir: str, step: int | None = None, data: str = '') -> None:
   """Prints loss (nats a token), bits a byte and accuracy as JSON.
 
   Args:
-    workdir: Of the run.
+    workdir: Of the run, or a directory of Hugging Face.
     step: Which checkpoint; by default the newest.
     data: A text file, or a glob of them, to score instead, all of it.
   """
   directory = pathlib.Path(workdir).absolute()
-  if not (directory / 'config.json').exists():
-    raise UserError(
-      f'There is no run in {workdir}: it has no config.json. Give the --workdir'
-      ' of a training run.'
-    )
-  config = run_config.read(directory / 'config.json')
-  config['data']['tokenizer'] = str(directory / 'tokenizer')
+  found = pretrained.read(directory, step)
+  config = {**found.config}
+  if 'data' not in config:
+    if not data:
+      raise UserError(
+        f'{workdir} holds a model that was not trained here, so it has no'
+        ' validation set. Give --data=FILE, a text to score.'
+      )
+    config = asked(found)
+  saved = directory / 'tokenizer'
+  tokenizer = saved if saved.exists() else directory
+  config['data'] = {**config['data'], 'tokenizer': str(tokenizer)}
   if data:
     config['data'] |= {
       'source': 'text',
@@ -34,7 +52,29 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
       'split': 'document',
       'validation': 1.0,
     }
-  command.report(evaluation.score(config, directory, step))
+  scores = evaluation.score(config, found.params)
+  told = {} if found.step is None else {'step': found.step}
+  command.report(told | scores)
+
+
+def asked(found: Pretrained) -> dict[str, Any]:
+  """Returns the config of a run that would ask a model for what it was made."""
+  objective, packing = ASKED[found.model.form]
+  config = {
+    'num_steps': 1,
+    'batch_size': 8,
+    'model': found.config['model'],
+    'objective': {'name': objective},
+    'data': {
+      'source': 'text',
+      'length': found.model.config.max_len,
+      'packing': packing,
+      'end_of_text': found.model.form != 'bidirectional',
+    },
+    'optimizer': {'name': 'adamw', 'learning_rate': 1.0},  # No step is made.
+    'parallel': {'kind': 'mesh'},
+  }
+  return config_file.complete('', config, {}, SECTIONS).to_dict()
 
 
 if __name__ == '__main__':

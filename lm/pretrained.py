@@ -1,5 +1,6 @@
 """A trained model: read from where it was left, written for others."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -13,7 +14,8 @@ from flax import linen as nn
 from lm import models
 from lm.data import tokenizers, vocabulary_files
 from lm.interop import huggingface, tensorflow_bert
-from lm.training import checkpoints, run_config
+from lm.training import run_config
+from lm.training.checkpoints import Checkpoints, restore_params
 from lm.types import PyTree, UserError
 
 
@@ -27,12 +29,14 @@ class Pretrained:
     tokenizer: How its text is cut into tokens; None if that was not kept.
     config: Of the run that trained it, by section; of what others trained, the
       section `model`, and theirs as `huggingface`.
+    step: Of a run, after how many steps; else None.
   """
 
   model: nn.Module
   params: PyTree
   tokenizer: tokenizers.Tokenizer | None
   config: Mapping[str, Any]
+  step: int | None = None
 
 
 def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
@@ -46,15 +50,22 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   Raises:
     UserError: There is no run, or no such checkpoint.
   """
+  found = read(directory, step)
+  params = jax.tree.map(jnp.asarray, found.params)
+  return dataclasses.replace(found, params=params)
+
+
+def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
+  """Returns what `load` does, its parameters in numpy and on no device."""
   directory = pathlib.Path(directory)
   path = directory / 'config.json'
   config = run_config.read(path) if path.exists() else {}
   if 'model' in config:
     return _trained(directory, config, step)
   if 'model_type' in config:
-    read = huggingface.read
+    reader = huggingface.read
   elif (directory / tensorflow_bert.CONFIG).exists():
-    read = tensorflow_bert.read
+    reader = tensorflow_bert.read
   else:
     raise UserError(
       f'{directory} is no workdir: it has no config.json with a section'
@@ -66,13 +77,31 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
       f'{directory} holds a published checkpoint, which has no step {step}.'
       ' Leave --step away.'
     )
-  found = read(directory)
+  found = reader(directory)
   return Pretrained(
     model=models.build(**found.section),
-    params=jax.tree.map(jnp.asarray, found.params),
+    params=found.params,
     tokenizer=_tokenizer(directory),
     config={'model': found.section, 'huggingface': found.config},
   )
+
+
+def save(pretrained: Pretrained, directory: str | os.PathLike) -> None:
+  """Writes a workdir that `load` reads, with one checkpoint.
+
+  It is after as many steps as the model was trained for, 0 if others did that.
+  """
+  directory = pathlib.Path(directory)
+  directory.mkdir(parents=True, exist_ok=True)
+  # What is saved is already the moving average, if there was one.
+  config = {**pretrained.config, 'ema_decay': 0.0}
+  run_config.write(config, directory / 'config.json')
+  if pretrained.tokenizer is not None:
+    pretrained.tokenizer.save(directory / 'tokenizer')
+  opened = Checkpoints(directory / 'checkpoints')
+  with contextlib.closing(opened) as checkpoints:
+    state = {'params': jax.tree.map(jnp.asarray, pretrained.params)}
+    checkpoints.save(pretrained.step or 0, state, {'examples': 0})
 
 
 def save_huggingface(
@@ -96,12 +125,13 @@ def _trained(
   directory: pathlib.Path, config: Mapping[str, Any], step: int | None
 ) -> Pretrained:
   part = 'ema' if config['ema_decay'] else 'params'  # What evaluation reads.
-  params, _ = checkpoints.restore_params(directory / 'checkpoints', step, part)
+  params, meta = restore_params(directory / 'checkpoints', step, part)
   return Pretrained(
     model=models.build(**config['model']),
-    params=jax.tree.map(jnp.asarray, params),
+    params=params,
     tokenizer=_tokenizer(directory / 'tokenizer'),
     config=config,
+    step=meta['step'],
   )
 
 

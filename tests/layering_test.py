@@ -26,7 +26,9 @@ BELOW['__init__'] = {*BELOW}  # `lm.load` and the like.
 
 # Which packages the files of a pattern must not import.
 FORBIDDEN = (
-  (r'(lm|experiments|configs)/', r'torch|transformers|tensorflow'),
+  (r'(lm|experiments|configs)/', r'tensorflow'),
+  # What compares a conversion with transformers, where that is installed.
+  (r'(lm|experiments/(?!convert)|configs)/', r'torch|transformers'),
   (r'(lm/(?!training/checkpoint)|experiments/)', r'orbax'),
   (r'lm/data/', r'jax|flax|optax'),
   (r'lm/', r'experiments|configs|tests|benchmarks'),

@@ -3,10 +3,13 @@
 import contextlib
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 
+import lm
 from lm.data import tokenizers
+from lm.pretrained import Pretrained
 from lm.training.checkpoints import Checkpoints
 from lm.types import PyTree
 from tests.models import tiny
@@ -15,22 +18,51 @@ TEXT = 'To be, or not to be, that is the question.'
 MODEL = tiny.SIZES | {'name': 'gpt', 'preset': 'gpt2', 'vocab_size': 257}
 
 
-def params_of_step(step: int) -> PyTree:
+def params_of_step(step: int, **changes: Any) -> PyTree:
   sizes = {k: v for k, v in MODEL.items() if k not in ('name', 'preset')}
-  return tiny.params_of(tiny.gpt(**sizes), seed=step)
+  return tiny.params_of(tiny.gpt(**sizes | changes), seed=step)
 
 
 def write(
-  workdir: pathlib.Path, steps: tuple[int, ...] = (1,), ema_decay: float = 0.0
+  workdir: pathlib.Path,
+  steps: tuple[int, ...] = (1,),
+  ema_decay: float = 0.0,
+  **changes: Any,
 ) -> None:
   """Writes a run of bytes; step 2 differs from step 1, and its mean from it."""
-  config = {'model': MODEL, 'ema_decay': ema_decay}
+  workdir.mkdir(exist_ok=True)
+  config = {'model': MODEL | changes, 'ema_decay': ema_decay}
   (workdir / 'config.json').write_text(json.dumps(config))
   tokenizers.train('bytes', [TEXT]).save(workdir / 'tokenizer')
   checkpoints = Checkpoints(workdir / 'checkpoints')
   with contextlib.closing(checkpoints):
     for step in steps:
-      state = {'params': params_of_step(step), 'step': np.int32(step)}
+      state = {
+        'params': params_of_step(step, **changes),
+        'step': np.int32(step),
+      }
       if ema_decay:
-        state['ema'] = params_of_step(step + 100)
+        state['ema'] = params_of_step(step + 100, **changes)
       checkpoints.save(step, state, {'examples': step})
+
+
+WORDS = ['the cat sat on the mat', 'a dog saw the cat', 'on the mat'] * 9
+FAMILIES = {
+  'gpt': ('gpt2', 'bytes', None),
+  'bert': ('base', 'wordpiece', 35),
+  't5': ('small', 'unigram', 118),
+}
+
+
+def write_family(directory: pathlib.Path, name: str) -> None:
+  """Writes a model of a family, its numbers random, and its tokenizer."""
+  preset, kind, vocab_size = FAMILIES[name]
+  tokenizer = tokenizers.train(kind, WORDS, vocab_size)
+  sizes = tiny.SIZES | {'vocab_size': tokenizer.vocab_size}
+  model = tiny.build(name, preset, **sizes)
+  inputs = {'tokens': tiny.tokens()}
+  if model.form == 'encoder_decoder':
+    inputs['source_tokens'] = tiny.tokens()
+  config = {'model': {'name': name, 'preset': preset, **sizes}}
+  params = tiny.params_for(model, **inputs)
+  lm.save(Pretrained(model, params, tokenizer, config), directory)

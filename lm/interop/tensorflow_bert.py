@@ -24,6 +24,7 @@ from lm.interop.layouts import (
   Row,
   row,
 )
+from lm.models import heads as model_heads
 from lm.types import UserError
 
 CONFIG = 'bert_config.json'
@@ -110,10 +111,11 @@ def read(directory: pathlib.Path) -> Checkpoint:
     if any(row.theirs in arrays for row in rows)
   ]
   wanted = tuple(term for terms in heads for term in terms)
+  read_by = {*wanted} & {*model_heads.OF_TEXT}
   settings = bert.BERT.settings(config, arrays) | {
     'heads': wanted,
     'num_labels': arrays['output_bias'].size if 'label' in wanted else 2,
-    'pooler': not {'label', 'next_sentence'} & {*wanted},
+    'pooler': not read_by and 'bert/pooler/dense/kernel' in arrays,
   }
   section = {'name': 'bert', 'preset': 'base', **settings}
   rows = BACKBONE + tuple(row for terms in heads for row in HEADS[terms])

@@ -1,7 +1,6 @@
 """How well a model does on a whole set of examples."""
 
 import collections
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from lm.parallel import mesh as meshes
 from lm.training.assembly import Parts, assemble, feed
-from lm.training.checkpoints import restore_params
 from lm.training.sections import Eval
 from lm.training.step import Metrics, make_eval_step
 from lm.types import Batch, PyTree
@@ -68,15 +66,13 @@ def make_scorer(
   return score
 
 
-def score(
-  config: Mapping[str, Any], workdir: pathlib.Path, step: int | None = None
-) -> dict[str, Any]:
-  """Returns the means over the validation set of what a run has trained.
+def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
+  """Returns the means over the validation set of what was trained.
 
   Args:
-    config: Of the run; its data may be others, and so may the devices.
-    workdir: Of the run.
-    step: Which checkpoint; None: the newest intact one.
+    config: With every field of `SECTIONS`; the data may be others than those
+      of the training, and so may the devices.
+    params: Of its model.
   """
   size = config['eval']['batch_size']
   size = size or config['batch_size'] // config['microbatches']
@@ -89,10 +85,7 @@ def score(
     'eval': {'every': 0, 'batch_size': 0},
   }
   parts = assemble(config, splits=['validation'])
-  part = 'ema' if parts.run.ema_decay else 'params'
-  params, meta = restore_params(workdir / 'checkpoints', step, part)
   mesh = parts.way.mesh
   with meshes.placing(mesh):
     params = jax.device_put(params, meshes.state_shardings(params, mesh))
-    scores = make_scorer(parts, Eval(**config['eval']))(params)
-  return {'step': meta['step'], **scores}
+    return make_scorer(parts, Eval(**config['eval']))(params)

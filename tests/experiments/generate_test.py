@@ -1,6 +1,7 @@
 """The command writes text, and JSON for programs."""
 
 import json
+import math
 
 import pytest
 
@@ -61,3 +62,52 @@ def test_a_run_without_a_tokenizer_cannot_write(tmp_path):
   (tmp_path / 'tokenizer').rename(tmp_path / 'elsewhere')
   with pytest.raises(UserError, match='has no tokenizer'):
     generate.main(str(tmp_path), ['To'])
+
+
+@pytest.fixture(scope='module', params=['bert', 't5'])
+def untrained(request, tmp_path_factory):
+  """A directory with a small model of a family, random, and its tokenizer."""
+  directory = tmp_path_factory.mktemp(request.param)
+  tiny_run.write_family(directory, request.param)
+  return request.param, str(directory)
+
+
+def texts_of(capsys):
+  return json.loads(capsys.readouterr().out.splitlines()[-1])['texts']
+
+
+def test_masks_and_sentinels_are_filled(untrained, capsys):
+  family, directory = untrained
+  hole = {'bert': '[MASK]', 't5': '<extra_id_0>'}[family]
+  prompts = [f'the {hole} sat', f'a dog {hole}']
+  generate.main(directory, prompts, json=True, max_new_tokens=6)
+  texts = texts_of(capsys)
+  assert [text['prompt'] for text in texts] == prompts
+  assert not any(hole in text['text'] for text in texts)
+  if family == 'bert':
+    assert texts[0]['text'].startswith('the ')
+    shares = [c['probability'] for c in texts[0]['masks'][0]]
+    assert len(shares) == 5 and shares == sorted(shares, reverse=True)
+    generate.main(directory, prompts, top_k=2)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with pytest.raises(UserError, match='has no'):
+      generate.main(directory, ['the cat'])
+
+
+def test_beams_give_the_best_texts_in_their_order(untrained, capsys):
+  family, directory = untrained
+  search = dict(beams=3, num_return=2, max_new_tokens=5)
+  if family == 'bert':
+    with pytest.raises(UserError, match='nothing for beams to search'):
+      generate.main(directory, ['the [MASK] sat'], **search)
+    return
+  generate.main(directory, ['the cat', 'a dog'], json=True, **search)
+  texts = texts_of(capsys)
+  assert [t['prompt'] for t in texts] == ['the cat'] * 2 + ['a dog'] * 2
+  scores = [text['score'] for text in texts]
+  assert all(map(math.isfinite, scores))
+  assert scores[0] >= scores[1] and scores[2] >= scores[3]
+  generate.main(directory, ['the cat'], **search)
+  assert capsys.readouterr().out.splitlines() == [t['text'] for t in texts[:2]]
+  with pytest.raises(UserError, match='nothing is drawn'):
+    generate.main(directory, ['the cat'], temperature=0.5, **search)

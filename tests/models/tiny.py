@@ -44,9 +44,9 @@ def gpt(**changes: Any) -> nn.Module:
 @functools.cache
 def build(name: str, preset: str, **changes: Any) -> nn.Module:
   """Any architecture in this size, without dropout."""
-  return models.build(
-    name, preset, **SIZES | {'mlp_dropout': 0.0, 'head_dropout': 0.0} | changes
-  )
+  rates = dict.fromkeys(('mlp_dropout', 'head_dropout'), 0.0)
+  own = {key: rates[key] for key in rates if key in models.fields(name, preset)}
+  return models.build(name, preset, **SIZES | own | changes)
 
 
 def params_for(model: nn.Module, seed: int = 0, **inputs: Any) -> PyTree:

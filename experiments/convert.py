@@ -1,0 +1,198 @@
+"""Turns a run into a directory of Hugging Face, and one of theirs into a run.
+
+python -m experiments.convert --source=runs/bert --target=for_transformers
+python -m experiments.convert --source=huggingface/bert --target=runs/bert
+python -m experiments.convert --source=google/bert --target=bert --to=huggingface
+
+Google's BERT is read as well: bert_config.json, its variables as .npz.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from absl import logging
+
+import lm
+from experiments import command
+from lm import models
+from lm.pretrained import Pretrained
+from lm.types import UserError
+
+Inputs = Mapping[str, np.ndarray]
+
+PEERS = ('torch', 'transformers')
+TOLERANCE = 1e-3  # Of logits, both in float32.
+LENGTH = 32
+
+# What transformers calls what a model reads.
+TEXT = {'tokens': 'input_ids', 'token_types': 'token_type_ids'}
+SOURCE = {'source_tokens': 'input_ids', 'tokens': 'decoder_input_ids'}
+
+# What transformers calls an answer, the most particular name first.
+ANSWERS = {
+  'tokens': ('prediction_logits', 'logits'),
+  'next_sentence': ('seq_relationship_logits', 'logits'),
+  'label': ('logits',),
+  'tags': ('logits',),
+  'start': ('start_logits',),
+  'end': ('end_logits',),
+  'hidden': ('last_hidden_state',),
+}
+
+
+def main(
+  source: str,
+  target: str,
+  step: int | None = None,
+  to: Literal['huggingface', 'lm'] | None = None,
+) -> None:
+  """Writes the model of source to target, and compares what both answer.
+
+  Where torch and transformers are installed, they answer for the directory of
+  Hugging Face; else what was written is read again, and answers for itself.
+
+  Args:
+    source: The workdir of a run, or a directory of Hugging Face or of Google's
+      BERT.
+    target: A directory that does not exist yet.
+    step: Which checkpoint of a run; by default the newest.
+    to: What is written: huggingface, or lm, a workdir. By default what the
+      source is not.
+  """
+  place = pathlib.Path(target).absolute()
+  if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    raise UserError(f'{target} exists already. Give another --target.')
+  pretrained = lm.load(source, step)
+  to = to or ('lm' if pretrained.step is None else 'huggingface')
+  write = {'huggingface': lm.save_huggingface, 'lm': lm.save}[to]
+  place.parent.mkdir(parents=True, exist_ok=True)
+  # It gets its name once it is known to be good.
+  with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+    written = pathlib.Path(folder) / 'written'
+    write(pretrained, written)
+    theirs = written if to == 'huggingface' else pathlib.Path(source)
+    compared_with, difference = compare(pretrained, written, theirs)
+    if not difference <= TOLERANCE:
+      raise UserError(
+        f'{compared_with} answers otherwise: the largest difference of logits'
+        f' is {difference:.2g}, so nothing was written.'
+      )
+    if place.exists():
+      place.rmdir()
+    written.rename(place)
+  command.report(
+    {
+      'target': target,
+      'to': to,
+      'parameters': sum(x.size for x in jax.tree.leaves(pretrained.params)),
+      'compared_with': compared_with,
+      'max_difference': difference,
+    }
+  )
+
+
+def compare(
+  pretrained: Pretrained, written: pathlib.Path, theirs: pathlib.Path
+) -> tuple[str, float]:
+  """Returns who answered, and how far from the model at most.
+
+  Args:
+    pretrained: What was converted.
+    written: What it became.
+    theirs: The one of both that may be a directory of Hugging Face.
+  """
+  path = theirs / 'config.json'
+  config = json.loads(path.read_text('utf-8')) if path.exists() else {}
+  inputs = a_text(pretrained, config)
+  ours = answers(pretrained, inputs)
+  difference = largest(ours, answers(lm.load(written), inputs))
+  if not config.get('architectures'):  # Google's, or of no known class.
+    return 'itself', difference
+  missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
+  if missing:
+    logging.info('There is no %s to compare with.', ' and '.join(missing))
+    return 'itself', difference
+  other = of_transformers(theirs, config['architectures'][0], inputs, [*ours])
+  return 'transformers', max(difference, largest(ours, other))
+
+
+def a_text(pretrained: Pretrained, config: Mapping[str, Any]) -> Inputs:
+  """Returns random tokens, by the name under which the model takes them.
+
+  None is padding, by which some of transformers' classes count.
+
+  Args:
+    pretrained: The model that is to read them.
+    config: What Hugging Face says of it.
+  """
+  model = pretrained.model
+  rng = np.random.default_rng(0)
+  size = (1, min(LENGTH, model.config.max_len))
+  end, pad = (config.get(f'{role}_token_id') for role in ('eos', 'pad'))
+  usual = np.setdiff1d(np.arange(model.config.vocab_size), [end or 0, pad or 0])
+  text = rng.choice(usual, size).astype(np.int32)
+  if end is not None:
+    text[:, -1] = end  # Where transformers' T5 reads what it tells of a text.
+  if model.form != 'encoder_decoder':
+    inputs = {'tokens': text}
+    if 'token_types' in models.inputs(model):
+      inputs['token_types'] = rng.integers(0, 2, size, np.int32)
+    return inputs
+  if 'decoder' not in pretrained.params:
+    return {'source_tokens': text}
+  return {'source_tokens': text, 'tokens': rng.permuted(text, axis=1)}
+
+
+def answers(pretrained: Pretrained, inputs: Inputs) -> Inputs:
+  """Returns what the model answers, by term, in float32."""
+  model = pretrained.model.clone(
+    config=dataclasses.replace(pretrained.model.config, dtype='float32')
+  )
+  found = jax.jit(functools.partial(model.apply, method='answer'))(
+    {'params': pretrained.params}, **inputs
+  )
+  return {
+    term: np.asarray(answer.logits() if term == 'tokens' else answer)
+    for term, answer in found.items()
+  }
+
+
+def of_transformers(
+  directory: pathlib.Path,
+  architecture: str,
+  inputs: Inputs,
+  terms: Sequence[str],
+) -> Inputs:
+  """Returns what transformers answers, by our terms."""
+  import torch
+  import transformers
+
+  kind = getattr(transformers, architecture)
+  model = kind.from_pretrained(directory).eval().float()
+  read = SOURCE if 'source_tokens' in inputs else TEXT
+  given = {read[name]: torch.tensor(x).long() for name, x in inputs.items()}
+  with torch.no_grad():
+    output = model(**given)
+  return {
+    term: next(output[name] for name in ANSWERS[term] if name in output).numpy()
+    for term in terms
+  }
+
+
+def largest(ours: Inputs, theirs: Inputs) -> float:
+  """Returns the largest difference of any answer."""
+  return max(
+    float(np.abs(answer - theirs[term]).max()) for term, answer in ours.items()
+  )
+
+
+if __name__ == '__main__':
+  command.run(main)
