@@ -46,7 +46,7 @@ format: .venv/.ready-test  ## Formats the code
 	$(RUN) -m ruff format --quiet $(SOURCES)
 
 reproduce-%: .venv/.ready  ## Repeats the runs behind a committed curve: DATA=FILE, STEPS=3 for a trial
-	$(RUN) -m benchmarks.reproduce --name=$* --data=$(DATA) $(if $(STEPS),--steps=$(STEPS))
+	$(RUN) -m benchmarks.reproduce --name=$* --data='$(DATA)' $(if $(STEPS),--steps=$(STEPS))
 
 .PHONY: clean
 clean:  ## Removes what was installed and cached; runs stay
