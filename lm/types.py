@@ -5,6 +5,7 @@ D  embedding    H  heads    K  one head    F  feed-forward
 V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -82,6 +83,30 @@ class Batch(NamedTuple):
   weights: Mapping[str, Any]
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def product(
+  subscripts: str, x: Float[Array, '...'], y: Float[Array, '...']
+) -> Float[Array, '...']:
+  """Returns an `einsum` in float32, whose gradients are made in the dtype of x.
+
+  Else those of two arrays in bfloat16 would be products in float32, which take
+  twice as long and more.
+  """
+  return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
+
+
+def _product_forward(subscripts, x, y):
+  return product(subscripts, x, y), (x, y)
+
+
+def _product_backward(subscripts, kept, cotangent):
+  _, pull = jax.vjp(lambda x, y: jnp.einsum(subscripts, x, y), *kept)
+  return pull(cotangent.astype(jnp.result_type(*kept)))
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
 @struct.dataclass
 class Projection:
   """A vocabulary answer not yet multiplied out, so that a loss may chunk it.
@@ -91,21 +116,20 @@ class Projection:
     table: A row for each token, padded rows included.
     bias: A score for each row, or None.
     vocab_size: Rows from here on are padding, and never the answer.
+    blocks: Parts of the table that a loss scores one after another; 0: as many
+      as memory asks for.
   """
 
   features: Float[Array, 'B *L D']
   table: Float[Array, 'V D']
   bias: Float[Array, 'V'] | None = None
   vocab_size: int = struct.field(pytree_node=False, default=0)
+  blocks: int = struct.field(pytree_node=False, default=0)
 
   def logits(self) -> Float[Array, 'B *L V']:
     """Returns the scores of the whole table, in float32."""
-    scores = jnp.einsum(
-      '...D,VD->...V',
-      self.features,
-      self.table.astype(self.features.dtype),
-      preferred_element_type=jnp.float32,
-    )
+    table = self.table.astype(self.features.dtype)
+    scores = product('...D,VD->...V', self.features, table)
     if self.bias is not None:
       scores += jnp.expand_dims(self.bias, range(scores.ndim - 1))
     if self.vocab_size < self.table.shape[0]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from lm.models.masks import Mask
 from lm.models.positions import RelativeBias
+from lm.types import product
 
 Kernel = Literal['auto', 'plain', 'chunked']
 CHUNK = 128  # Queries whose scores are held at once.
@@ -68,9 +69,7 @@ def _say(name: str, why: str) -> None:
 
 def plain(query, key, value, mask, slots, dropout=None, bias=None):
   """Holds the scores of all pairs; arguments as those of `attend`."""
-  scores = jnp.einsum(
-    'BQHK,BTHK->BHQT', query, key, preferred_element_type=jnp.float32
-  )
+  scores = product('BQHK,BTHK->BHQT', query, key)
   keys = jnp.arange(key.shape[1])[None]
   if bias is not None:
     scores += bias.dense(slots, keys)

@@ -42,9 +42,15 @@ class TransformerConfig:
     scale_residual_init: Divides it by sqrt(2 num_layers) where a branch ends
       (Radford et al. 2019, 2.3).
     kernel: What computes attention; 'auto': see `lm.models.attention`.
+    vocab_blocks: Parts of the vocabulary that the loss scores one after another,
+      so that its memory holds the scores of one; 0: as few as fit 4 GiB.
     dtype: Of the computation; scores, norms, logits and loss are in float32.
+    remat: What a layer keeps of its forward pass for the way back: 'none' is
+      made again, so all is kept; 'dots' keeps the products with its parameters,
+      'offload' keeps them in the host's memory, 'full' keeps nothing.
     unroll: Layers compiled one after another for each turn of the loop over
-      layers; None: all of them on a CPU, where a loop costs 10 to 40%, else 1.
+      layers; None: all of them on a CPU, where a loop costs 10 to 40%, else 1,
+      as with `remat`, which a CPU's compiler undoes without a loop.
   """
 
   vocab_size: int
@@ -75,8 +81,10 @@ class TransformerConfig:
   embedding_init_std: float | None = None
   scale_residual_init: bool = False
   kernel: Kernel = 'auto'
+  vocab_blocks: int = 0
   dtype: Literal['float32', 'bfloat16'] = 'float32'
   param_dtype: Literal['float32', 'bfloat16'] = 'float32'
+  remat: Literal['none', 'dots', 'offload', 'full'] = 'none'
   unroll: int | None = None
 
   def __post_init__(self):
@@ -92,10 +100,11 @@ class TransformerConfig:
           f'{field.name} is {value}, but it is a share. Set'
           f' config.model.{field.name} to at least 0 and under 1.'
         )
-      if field.type is int and value < 1:
+      least = 0 if field.name == 'vocab_blocks' else 1
+      if field.type is int and value < least:
         raise UserError(
           f'{field.name} is {value}, but it is how many there are. Set'
-          f' config.model.{field.name} to 1 or more.'
+          f' config.model.{field.name} to {least} or more.'
         )
     halved = {'sinusoidal': 'embed_dim', 'rotary': 'head_dim'}
     size = halved.get(self.position)

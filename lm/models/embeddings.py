@@ -44,7 +44,8 @@ class Embedding(nn.Module):
     self, x: Float[Array, 'B L D'], bias: Float[Array, 'V'] | None = None
   ) -> Projection:
     """Returns the answer that scores every token of the vocabulary."""
-    return Projection(x, self.table, bias, self.config.vocab_size)
+    cfg = self.config
+    return Projection(x, self.table, bias, cfg.vocab_size, cfg.vocab_blocks)
 
 
 class Order(nn.Module):

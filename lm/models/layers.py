@@ -67,6 +67,27 @@ def end_scale(cfg: TransformerConfig) -> float:
   return (2 * cfg.num_layers) ** -0.5 if cfg.scale_residual_init else 1.0
 
 
+def remat(
+  module: type[nn.Module], policy: str, prevent_cse: bool
+) -> type[nn.Module]:
+  """Returns a module that makes anew what `policy` does not keep of it.
+
+  Args:
+    module: What computes.
+    policy: A value of `TransformerConfig.remat`.
+    prevent_cse: Whether the compiler must be kept from merging both.
+  """
+  if policy == 'none':
+    return module
+  policies = jax.checkpoint_policies
+  kept = {
+    'full': None,
+    'dots': policies.dots_with_no_batch_dims_saveable,
+    'offload': policies.offload_dot_with_no_batch_dims('device', 'pinned_host'),
+  }
+  return nn.remat(module, prevent_cse=prevent_cse, policy=kept[policy])
+
+
 def place(x: Array, axes: str) -> Array:
   """Says which axes an activation has, for the mesh in force; else nothing."""
   return nn.with_logical_constraint(x, tuple(axes.split()))

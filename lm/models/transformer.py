@@ -7,7 +7,12 @@ import jax.numpy as jnp
 from flax import linen as nn, struct
 from jaxtyping import Array, Float, Int
 
-from lm.models import kv_cache, masks, positions as position_encodings
+from lm.models import (
+  kv_cache,
+  layers,
+  masks,
+  positions as position_encodings,
+)
 from lm.models.attention import attend
 from lm.models.config import TransformerConfig
 from lm.models.layers import (
@@ -191,9 +196,12 @@ class Stack(nn.Module):
     context = context.replace(mask=context.mask & direction)
     unroll = cfg.unroll
     if unroll is None:
-      unroll = cfg.num_layers if jax.default_backend() == 'cpu' else 1
+      whole = jax.default_backend() == 'cpu' and cfg.remat == 'none'
+      unroll = cfg.num_layers if whole else 1
+    # In a loop nothing could be merged with what was made on the way there.
+    block = layers.remat(Block, cfg.remat, prevent_cse=unroll > 1)
     blocks = nn.scan(
-      Block,
+      block,
       variable_axes={'params': 0, 'cache': 0, 'intermediates': 0},
       split_rngs={'params': True, 'dropout': True},
       in_axes=(0, nn.broadcast, nn.broadcast),

@@ -5,11 +5,11 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from lm.objectives.cross_entropy import cross_entropy
 from lm.objectives.objective import (
   Objective,
   check_form,
   check_share,
-  cross_entropy,
 )
 from lm.types import Batch, Examples, Form, Vocabulary
 

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from lm.objectives import masking, rows
+from lm.objectives.cross_entropy import cross_entropy
 from lm.objectives.objective import (
   Objective,
   check_form,
   check_share,
-  cross_entropy,
 )
 from lm.types import Batch, Form, UserError, Vocabulary
 

@@ -7,12 +7,12 @@ from jaxtyping import Int
 
 from lm.data import randomness
 from lm.objectives import masking
+from lm.objectives.cross_entropy import cross_entropy
 from lm.objectives.masking import Count, Masking, Spans
 from lm.objectives.objective import (
   Objective,
   check_form,
   check_share,
-  cross_entropy,
 )
 from lm.types import Batch, Examples, Form, UserError, Vocabulary
 

@@ -8,13 +8,10 @@ the examples come from, or which model answers.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int
 
-from lm.types import Batch, Examples, Form, Projection, UserError
+from lm.types import Batch, Examples, Form, UserError
 
 Term = Float[Array, '']
 Metric = tuple[Float[Array, ''], Float[Array, '']]  # A sum, and its weight.
@@ -72,48 +69,3 @@ def check_share(name: str, value: float) -> None:
       f'{name} is {value}, but it is a share. Set config.objective.{name} to'
       ' at least 0 and under 1.'
     )
-
-
-def cross_entropy(
-  answer: Projection | Float[Array, 'B *L V'],
-  targets: Int[Array, 'B *L'],
-  weights: Float[Array, 'B *L'],
-  z_loss: float = 0.0,
-  label_smoothing: float = 0.0,
-  parts: Mapping[str, Float[Array, 'B *L']] | None = None,
-) -> tuple[Term, dict[str, Metric]]:
-  """Returns the sum to minimise, and the metrics, all weighted and in nats.
-
-  A sum over devices, microbatches or evaluation batches is again a sum, so one
-  division by the weight, wherever it happens, gives the mean over all tokens.
-
-  Args:
-    answer: Scores of the vocabulary.
-    targets: Its true tokens.
-    weights: How much each counts.
-    z_loss: Weight of log(Z)^2, which keeps the logits from drifting (Chowdhery
-      et al. 2022, 5); the metrics are without it.
-    label_smoothing: Share of the target spread over the vocabulary (Szegedy et
-      al. 2016, 7); the metrics are without it.
-  """
-  logits = answer.logits() if isinstance(answer, Projection) else answer
-  nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-  objective = nats
-  if z_loss or label_smoothing:
-    log_z = jax.nn.logsumexp(logits, axis=-1)
-    objective = nats + z_loss * log_z**2
-  if label_smoothing:
-    vocab_size = logits.shape[-1]
-    if isinstance(answer, Projection):  # Padded rows are no tokens.
-      vocab_size = answer.vocab_size
-    spread = log_z - jnp.mean(logits[..., :vocab_size], axis=-1)
-    objective += label_smoothing * (spread - nats)
-  correct = jnp.argmax(logits, axis=-1) == targets
-  weight = jnp.sum(weights)
-  metrics = {
-    'loss': (jnp.sum(nats * weights), weight),
-    'accuracy': (jnp.sum(correct * weights), weight),
-  }
-  for name, share in (parts or {}).items():
-    metrics[name] = (jnp.sum(nats * share), jnp.sum(share))
-  return jnp.sum(objective * weights), metrics

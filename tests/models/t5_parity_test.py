@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lm.interop import t5
-from lm.objectives.objective import Objective, cross_entropy
+from lm.objectives.cross_entropy import cross_entropy
+from lm.objectives.objective import Objective
 from lm.types import Batch
 from tests.models import parity, tiny
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lm import objectives
-from lm.objectives import objective
+from lm.objectives.cross_entropy import cross_entropy
 from lm.types import Projection, UserError, Vocabulary
 
 VOCABULARY = Vocabulary(16, frozenset({0, 1}), eos_id=1, pad_id=0)
@@ -129,13 +129,21 @@ def as_projection():
   )
 
 
+def in_blocks():
+  """The same, of which three or four rows are scored at a time."""
+  return as_projection().replace(blocks=3)
+
+
+ANSWERS = [as_array, as_projection, in_blocks]
+
+
 def score(answer, weights, z_loss, label_smoothing):
-  return objective.cross_entropy(
+  return cross_entropy(
     answer, jnp.asarray(TARGETS), jnp.asarray(weights), z_loss, label_smoothing
   )
 
 
-@pytest.mark.parametrize('answer', [as_array, as_projection])
+@pytest.mark.parametrize('answer', ANSWERS)
 @pytest.mark.parametrize('z_loss, label_smoothing', OPTIONS)
 def test_the_loss_is_the_plain_sum_and_its_metrics_have_no_extras(
   answer, z_loss, label_smoothing
@@ -177,7 +185,7 @@ def test_bits_per_byte_are_the_bits_of_all_targets_over_their_bytes():
   np.testing.assert_allclose(metrics['bits_per_byte'], (bits, 11), rtol=1e-5)
 
 
-@pytest.mark.parametrize('answer', [as_array, as_projection])
+@pytest.mark.parametrize('answer', ANSWERS)
 def test_what_weighs_nothing_moves_nothing(answer):
   def total(scale):
     given = jax.tree.map(lambda x: x * scale, answer())
@@ -186,10 +194,10 @@ def test_what_weighs_nothing_moves_nothing(answer):
   assert total(1.0) == 0 and jax.grad(total)(1.0) == 0
 
 
-@pytest.mark.parametrize('answer', [as_array, as_projection])
+@pytest.mark.parametrize('answer', ANSWERS)
 def test_a_part_of_the_targets_has_a_loss_of_its_own(answer):
   part = np.array([[1, 0, 0, 0], [0, 1, 0, 0]], np.float32)
-  _, metrics = objective.cross_entropy(
+  _, metrics = cross_entropy(
     answer(),
     jnp.asarray(TARGETS),
     jnp.asarray(WEIGHTS),
