@@ -93,9 +93,7 @@ def save(pretrained: Pretrained, directory: str | os.PathLike) -> None:
   """
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
-  # What is saved is already the moving average, if there was one.
-  config = {**pretrained.config, 'ema_decay': 0.0}
-  run_config.write(config, directory / 'config.json')
+  run_config.write(pretrained.config, directory / 'config.json')
   if pretrained.tokenizer is not None:
     pretrained.tokenizer.save(directory / 'tokenizer')
   opened = Checkpoints(directory / 'checkpoints')
@@ -124,8 +122,7 @@ def save_huggingface(
 def _trained(
   directory: pathlib.Path, config: Mapping[str, Any], step: int | None
 ) -> Pretrained:
-  part = 'ema' if config['ema_decay'] else 'params'  # What evaluation reads.
-  params, meta = restore_params(directory / 'checkpoints', step, part)
+  params, meta = restore_params(directory / 'checkpoints', step)
   return Pretrained(
     model=models.build(**config['model']),
     params=params,

@@ -6,7 +6,6 @@ vocabulary, and once more on the way back: memory for one block, and half as
 much arithmetic again for this one product.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -133,8 +132,7 @@ def _in_blocks(
   return Scored(log_z, log_z - target, best, mean + jnp.mean(bias[:size]))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _scan(features, table, bias, targets, size, blocks):
+def _sums(features, table, bias, targets, size, blocks):
   """Returns `log_z`, the score of the target, and the best token.
 
   Args:
@@ -170,7 +168,7 @@ def _scan(features, table, bias, targets, size, blocks):
 
 
 def _forward(features, table, bias, targets, size, blocks):
-  found = _scan(features, table, bias, targets, size, blocks)
+  found = _sums(features, table, bias, targets, size, blocks)
   return found, (features, table, bias, targets, found[0])
 
 
@@ -204,6 +202,7 @@ def _backward(size, blocks, kept, cotangents):
   )
 
 
+_scan = jax.custom_vjp(_sums, nondiff_argnums=(4, 5))
 _scan.defvjp(_forward, _backward)
 
 

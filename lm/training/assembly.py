@@ -28,6 +28,7 @@ class Parts(NamedTuple):
   objective: Objective
   tx: optax.GradientTransformation
   schedule: optax.Schedule
+  average: optimizers.Average | None
   way: Way
 
 
@@ -58,7 +59,8 @@ def assemble(
     model, config['objective'], dataset.tokenizer.vocabulary
   )
   check_prompt(Log(**config['log']), dataset.tokenizer, model.form)
-  parts = Parts(run, dataset, model, objective, tx, schedule, way)
+  average = optimizers.average(config['optimizer']['name'], run.ema_decay)
+  parts = Parts(run, dataset, model, objective, tx, schedule, average, way)
   for split in splits:
     feed(parts, split, batch_size=1)  # Refuses a text that is too short.
   return parts

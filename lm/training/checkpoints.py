@@ -254,14 +254,15 @@ def restore(
 
 
 def restore_params(
-  directory: Directory, step: int | None = None, part: str = 'params'
+  directory: Directory, step: int | None = None, part: str = ''
 ) -> tuple[PyTree, dict[str, Any]]:
   """Returns parameters alone, as dicts of numpy arrays, and `meta.json`.
 
   Args:
     directory: Of the checkpoints.
     step: Which checkpoint; None: the newest intact one.
-    part: The field of the state to return; `ema`: the moving average.
+    part: The field of the state to return; '': what is evaluated, the moving
+      average `ema` if there is one, else `params`.
   """
   checkpoint = _trusted(directory, step)
   if checkpoint is None:
@@ -270,6 +271,8 @@ def restore_params(
       ' run that saved one.'
     )
   meta = checkpoint_files.read_meta(checkpoint)
+  averaged = any(name.startswith('ema/') for name in meta['arrays'])
+  part = part or ('ema' if averaged else 'params')
   wanted = {
     name: jax.ShapeDtypeStruct(form['shape'], np.dtype(form['dtype']))
     for name, form in meta['arrays'].items()

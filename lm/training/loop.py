@@ -105,7 +105,7 @@ def begin(
   """
   example = feed(parts, 'train', 1)[0](0)
   init = functools.partial(
-    init_state, parts.model, parts.tx, example, key, parts.run.ema_decay
+    init_state, parts.model, parts.tx, example, key, bool(parts.average)
   )
   abstract = meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
   restored = checkpoints.restore(abstract)
@@ -126,7 +126,7 @@ def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
     parts.objective,
     parts.tx,
     microbatches=parts.run.microbatches,
-    ema_decay=parts.run.ema_decay,
+    average=parts.average,
     axis_name=parts.way.axis_name,
   )
 

@@ -17,14 +17,152 @@ from lm.types import PyTree, UserError, path_of
 MATRICES = r'(kernel|embedding|token_type)$'
 
 
+# The matrices that Muon makes orthogonal: those between hidden units.
+HIDDEN = r'(attention|cross|mlp)/\w+/kernel$'
+
+# What is evaluated, of parameters, the optimizer's state and the last average.
+Average = Callable[[PyTree, PyTree, PyTree], PyTree]
+
+
+class Rule(NamedTuple):
+  """An optimizer without what all of them share.
+
+  Attributes:
+    core: Makes steps of gradients.
+    after: Changes steps to which the decay is added.
+    around: Changes the whole, `(tx, schedule) -> tx`.
+  """
+
+  core: optax.GradientTransformation
+  after: optax.GradientTransformation = optax.identity()
+  around: Callable[..., optax.GradientTransformation] = lambda tx, rate: tx
+
+
 def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
   """Adam, with the decay decoupled (Loshchilov and Hutter 2019)."""
-  return optax.scale_by_adam(b1, b2, eps)
+  return Rule(optax.scale_by_adam(b1, b2, eps))
+
+
+def lion(b1: float = 0.9, b2: float = 0.99):
+  """The sign of a moving average (Chen et al. 2023)."""
+  return Rule(optax.scale_by_lion(b1, b2))
+
+
+def lamb(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6):
+  """Adam, each array's step as large as a share of it (You et al. 2020)."""
+  ratio = per_layer(optax.scale_by_trust_ratio())
+  return Rule(optax.scale_by_adam(b1, b2, eps), ratio)
+
+
+def muon(
+  momentum: float = 0.95,
+  b1: float = 0.9,
+  b2: float = 0.95,
+  eps: float = 1e-8,
+):
+  """Orthogonal steps for hidden matrices, Adam's for the rest (Jordan 2024).
+
+  Those are scaled to be as large as Adam's are (Liu et al. 2025, 2.2), so that
+  one learning rate and one decay suit both.
+
+  Args:
+    momentum: Of the hidden matrices.
+    b1: Of Adam, as the next two.
+    b2: Of its squares.
+    eps: Beside their root.
+  """
+  rows_and_columns = optax.contrib.MuonDimensionNumbers(0, 1)
+  orthogonal = optax.chain(
+    optax.contrib.scale_by_muon(
+      beta=momentum,
+      weight_dimension_numbers=lambda tree: jax.tree.map(
+        lambda _: rows_and_columns, tree
+      ),
+    ),
+    optax.stateless_with_tree_map(lambda x, _: 0.2 * max(x.shape) ** 0.5 * x),
+  )
+  kinds = {
+    'hidden': per_layer(orthogonal),
+    'other': optax.scale_by_adam(b1, b2, eps),
+  }
+  return Rule(optax.partition(kinds, labels(HIDDEN, 'hidden', 'other')))
+
+
+def sophia(
+  b1: float = 0.965,
+  b2: float = 0.99,
+  gamma: float = 0.01,
+  interval: int = 10,
+):
+  """Divides by the curvature, and clips (Liu et al. 2024, Sophia-H).
+
+  Args:
+    b1: Of the gradients.
+    b2: Of the curvature.
+    gamma: What it is multiplied by: the larger, the fewer steps are clipped.
+    interval: Steps between two looks at it.
+  """
+  core = optax.contrib.sophia(
+    -1.0,  # Signs are turned later, with the learning rate.
+    b1,
+    b2,
+    weight_decay=0.0,
+    gamma=gamma,
+    update_interval=interval,
+    hessian_diagonal_fn=hutchinson(),
+  )
+  return Rule(core)
+
+
+def schedule_free(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
+  """Adam that averages instead of decaying its rate (Defazio et al. 2024).
+
+  The average is what is evaluated; the schedule is 'constant', perhaps warmed
+  up.
+  """
+  core = optax.scale_by_adam(0.0, b2, eps)
+
+  def around(tx, rate):
+    return optax.contrib.schedule_free(tx, rate, b1)
+
+  return Rule(core, around=around)
+
+
+def hutchinson() -> optax.GradientTransformationExtraArgs:
+  """Estimates the diagonal of the Hessian from one product with it."""
+
+  def init(params: PyTree):
+    del params
+    return jnp.zeros((), jnp.int32)
+
+  def update(updates, count, params, curvature, **others):
+    del updates, others
+    key = jax.random.fold_in(jax.random.key(0), count)
+    signs = optax.tree.random_like(key, params, jax.random.rademacher)
+    change = curvature(signs)
+    left_out = lambda sign: isinstance(sign, optax.MaskedNode)
+    diagonal = jax.tree.map(
+      lambda change, sign: sign if left_out(sign) else change * sign,
+      change,
+      signs,
+    )
+    return diagonal, count + 1
+
+  return optax.GradientTransformationExtraArgs(init, update)
+
+
+def filled(direction: PyTree, params: PyTree) -> PyTree:
+  """Returns a direction that is 0 for what an optimizer leaves out."""
+
+  def of_leaf(param, part):
+    return jnp.zeros_like(param) if isinstance(part, optax.MaskedNode) else part
+
+  return jax.tree.map(of_leaf, params, direction)
 
 
 def sgd(momentum: float = 0.0):
   """Stochastic gradient descent."""
-  return optax.trace(momentum) if momentum else optax.identity()
+  return Rule(optax.trace(momentum) if momentum else optax.identity())
 
 
 class Moments(NamedTuple):
@@ -51,7 +189,7 @@ def bert_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6):
     step = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
     return step, Moments(mu, nu)
 
-  return optax.GradientTransformation(init, update)
+  return Rule(optax.GradientTransformation(init, update))
 
 
 def adafactor(
@@ -95,21 +233,29 @@ def adafactor(
     parts.append(optax.scale_by_param_block_rms(1e-3))
   if momentum:
     parts.append(optax.ema(momentum, debias=False))
-  return per_layer(optax.chain(*parts))
+  return Rule(per_layer(optax.chain(*parts)))
 
 
-OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Callable[..., Rule]] = {
   'adamw': adamw,
   'bert_adam': bert_adam,
   'adafactor': adafactor,
+  'lamb': lamb,
+  'lion': lion,
+  'muon': muon,
+  'sophia': sophia,
+  'schedule_free': schedule_free,
   'sgd': sgd,
 }
 
 
-def decayed(pattern: str) -> Callable[[PyTree], PyTree]:
-  """Returns a mask: True for parameters whose path matches `pattern`."""
+def labels(
+  pattern: str, matching: Any, other: Any
+) -> Callable[[PyTree], PyTree]:
+  """Returns what labels parameters by whether their path matches `pattern`."""
   return lambda params: jax.tree_util.tree_map_with_path(
-    lambda path, _: bool(re.search(pattern, path_of(path))), params
+    lambda path, _: matching if re.search(pattern, path_of(path)) else other,
+    params,
   )
 
 
@@ -126,6 +272,7 @@ def build(
   weight_decay: float = 0.0,
   decay: str = MATRICES,
   clip_norm: float = 1.0,
+  rates: tuple[str, ...] = (),
   **settings: Any,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Returns the optimizer, and its schedule for the log.
@@ -143,6 +290,8 @@ def build(
     weight_decay: Times the learning rate, what a step takes off a parameter.
     decay: Which parameters, as a pattern of their paths.
     clip_norm: The gradients' greatest global norm; 0: any.
+    rates: `PATTERN=FACTOR` of the learning rate, for parameters whose path
+      matches; the first counts, and those of factor 0 stay as they are.
     **settings: Of the optimizer of that name.
   """
   if name not in OPTIMIZERS:
@@ -163,12 +312,89 @@ def build(
     end_learning_rate,
     decay_steps,
   )
+  factors = [_factor(told) for told in rates]
+  rule = OPTIMIZERS[name](**settings)
   tx = optax.chain(
     optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-    OPTIMIZERS[name](**settings),
-    optax.add_decayed_weights(weight_decay, decayed(decay)),
+    rule.core,
+    optax.add_decayed_weights(weight_decay, labels(decay, True, False)),
+    rule.after,
     optax.scale_by_learning_rate(rate),
+    _scaled(factors) if factors else optax.identity(),
   )
+  tx = rule.around(tx, rate)
+  if any(factor == 0 for _, factor in factors):
+    frozen = lambda params: _by_factor(
+      factors, params, lambda _, factor: 'trained' if factor else 'frozen'
+    )
+    kinds = {'trained': tx, 'frozen': optax.set_to_zero()}
+    tx = optax.partition(kinds, frozen)
   if skip_nonfinite:
     tx = optax.apply_if_finite(tx, skip_nonfinite)
   return tx, rate
+
+
+def average(name: str, ema_decay: float) -> Average | None:
+  """Returns what makes the parameters to evaluate; None: they are as trained.
+
+  Args:
+    name: Of the optimizer.
+    ema_decay: Of a moving average; 0: none.
+  """
+  if name == 'schedule_free':
+    if ema_decay:
+      raise UserError(
+        'The optimizer schedule_free averages the parameters itself. Set'
+        ' config.ema_decay to 0.'
+      )
+    return _schedule_free_average
+  if not ema_decay:
+    return None
+  return lambda params, opt_state, ema: optax.incremental_update(
+    params, ema, 1 - ema_decay
+  )
+
+
+def _schedule_free_average(params, opt_state, ema):
+  """Solves y = b1 x + (1 - b1) z for the average x."""
+  del ema
+  b1, z = (optax.tree.get(opt_state, name) for name in ('b1', 'z'))
+
+  def of_leaf(y, z):
+    return y if isinstance(z, optax.MaskedNode) else (y - (1 - b1) * z) / b1
+
+  return jax.tree.map(of_leaf, params, z)
+
+
+def _factor(told: str) -> tuple[str, float]:
+  pattern, equals, factor = told.rpartition('=')
+  try:
+    re.compile(pattern)
+    number = float(factor)
+  except (ValueError, re.error):
+    equals = ''
+  if not equals or number < 0:
+    raise UserError(
+      f'config.optimizer.rates has {told!r}. Write PATTERN=FACTOR, such as'
+      " 'embedding$=0.1', or '^encoder/=0' for what is to stay as it is."
+    )
+  return pattern, number
+
+
+def _by_factor(factors, tree, function):
+  """Maps each leaf with the factor of its learning rate."""
+
+  def of_leaf(path, leaf):
+    name = path_of(path)
+    own = (factor for pattern, factor in factors if re.search(pattern, name))
+    return function(leaf, next(own, 1.0))
+
+  return jax.tree_util.tree_map_with_path(of_leaf, tree)
+
+
+def _scaled(factors: list[tuple[str, float]]) -> optax.GradientTransformation:
+  def scale(updates, params):
+    del params
+    return _by_factor(factors, updates, lambda leaf, factor: factor * leaf)
+
+  return optax.stateless(scale)

@@ -10,6 +10,8 @@ from flax import linen as nn
 from jaxtyping import Array, Int, Key
 
 from lm.objectives.objective import Objective
+from lm.training import optimizers
+from lm.training.optimizers import Average
 from lm.types import Batch, PyTree
 
 Metrics = dict[str, tuple[jax.Array, jax.Array]]  # Sums, with their weights.
@@ -21,7 +23,7 @@ class TrainState(NamedTuple):
   step: Int[Array, '']
   params: PyTree
   opt_state: PyTree
-  ema: PyTree  # A moving average of the parameters, or None.
+  ema: PyTree  # An average of the parameters, or None.
 
 
 def init_state(
@@ -29,12 +31,12 @@ def init_state(
   tx: optax.GradientTransformation,
   batch: Batch,
   key: Key[Array, ''],
-  ema_decay: float = 0.0,
+  averages: bool = False,
 ) -> TrainState:
   """Returns the state at step 0; to be called under `jax.jit`."""
   inputs = jax.tree.map(jnp.asarray, dict(batch.inputs))
   params = model.init(key, **inputs)['params']
-  ema = params if ema_decay else None
+  ema = params if averages else None
   return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), ema)
 
 
@@ -44,7 +46,7 @@ def make_train_step(
   tx: optax.GradientTransformation,
   *,
   microbatches: int = 1,
-  ema_decay: float = 0.0,
+  average: Average | None = None,
   axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch, Key[Array, '']], tuple[TrainState, Metrics]]:
   """Returns `train_step(state, batch, key) -> (state, metrics)`.
@@ -83,28 +85,40 @@ def make_train_step(
       return loss, metrics
 
     grad_fn = jax.grad(loss_fn, has_aux=True)
-
-    def accumulate(total, microbatch):
-      return jax.tree.map(jnp.add, total, grad_fn(state.params, *microbatch))
-
     parts = jax.tree.map(split, batch), jax.random.split(key, microbatches)
-    first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(grad_fn, state.params, *first)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    (grads, metrics), _ = jax.lax.scan(
-      lambda total, part: (accumulate(total, part), None), zeros, parts
-    )
-    grads, metrics = all_sum((grads, metrics))
+    total = add_up(lambda part: grad_fn(state.params, *part), parts)
+    grads, metrics = all_sum(total)
 
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    def curvature(direction):
+      """Returns the Hessian's product with it, as one microbatch has it."""
+      first = jax.tree.map(lambda x: x[0], parts)
+      gradient = lambda params: grad_fn(params, *first)[0]
+      direction = optimizers.filled(direction, state.params)
+      _, change = jax.jvp(gradient, (state.params,), (direction,))
+      return all_sum(jax.tree.map(lambda x: x * microbatches, change))
+
+    updates, opt_state = optax.with_extra_args_support(tx).update(
+      grads, state.opt_state, state.params, curvature=curvature
+    )
     params = optax.apply_updates(state.params, updates)
-    ema = None
-    if ema_decay:
-      ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
+    ema = average(params, opt_state, state.ema) if average else None
     metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
     return TrainState(state.step + 1, params, opt_state, ema), metrics
 
   return train_step
+
+
+def add_up(function: Callable[[PyTree], PyTree], parts: PyTree) -> PyTree:
+  """Returns the sum of `function` over the parts on a leading axis, in turn."""
+  first = jax.tree.map(lambda x: x[0], parts)
+  shapes = jax.eval_shape(function, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  total, _ = jax.lax.scan(
+    lambda total, part: (jax.tree.map(jnp.add, total, function(part)), None),
+    zeros,
+    parts,
+  )
+  return total
 
 
 def make_eval_step(

@@ -92,7 +92,7 @@ def state_of(preset, **settings):
   model = models.build('gpt', preset, **settings)
   tx, _ = optimizers.build('adamw', 9, learning_rate=1e-3, skip_nonfinite=1)
   batch = Batch({'tokens': np.zeros((1, 2), np.int32)}, {}, {})
-  init = functools.partial(init_state, model, tx, batch, ema_decay=0.9)
+  init = functools.partial(init_state, model, tx, batch, averages=True)
   return jax.eval_shape(init, jax.random.key(0))
 
 

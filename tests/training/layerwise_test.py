@@ -86,6 +86,10 @@ def difference(stacked, separate):
     ('adafactor', {'min_dim_size_to_factor': 5}),
     ('adafactor', {'min_dim_size_to_factor': 5, 'momentum': 0.9}),
     ('adafactor', {}),
+    ('lamb', {}),
+    ('lion', {}),
+    ('muon', {}),
+    ('schedule_free', {}),
     ('sgd', {'momentum': 0.9}),
   ],
 )
@@ -173,6 +177,11 @@ def by_path(tree):
     ('bert_adam', {}, 2),
     ('adafactor', {}, 1),
     ('adafactor', {'momentum': 0.9, 'min_dim_size_to_factor': 5}, 1),
+    ('lamb', {}, 2),
+    ('lion', {}, 1),
+    ('muon', {}, 1),
+    ('sophia', {}, 2),
+    ('schedule_free', {}, 2),
   ],
 )
 def test_statistics_are_split_as_their_parameters_or_not(name, settings, likes):

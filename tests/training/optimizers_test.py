@@ -352,7 +352,7 @@ def test_decay_shrinks_matrices_and_tables_alone():
 def test_decay_spares_norms_and_biases_alone(family, preset):
   params = params_of(family, preset)
   leaves = jax.tree.leaves_with_path(
-    optimizers.decayed(optimizers.MATRICES)(params)
+    optimizers.labels(optimizers.MATRICES, True, False)(params)
   )
   spared = {path_of(path).split('/')[-1] for path, kept in leaves if not kept}
   biases = {'scale', 'bias', 'output_bias', 'relative_bias'}

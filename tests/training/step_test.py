@@ -230,12 +230,12 @@ def line_batch(left_weights, right_weights, right=RIGHT):
   )
 
 
-def follow(tx, batches, ema_decay=0.0, microbatches=1):
+def follow(tx, batches, average=None, microbatches=1):
   """Returns the states before, between and after steps on these batches."""
-  state = init_state(Line(), tx, batches[0], jax.random.key(0), ema_decay)
+  state = init_state(Line(), tx, batches[0], jax.random.key(0), bool(average))
   step = tiny.quick_jit(
     make_train_step(
-      Line(), LINE, tx, ema_decay=ema_decay, microbatches=microbatches
+      Line(), LINE, tx, average=average, microbatches=microbatches
     )
   )
   states = [state]
@@ -265,7 +265,9 @@ BAD = line_batch([1, 1, 1, 1], [1, 1, 1, 1], right=RIGHT * np.nan)
 
 
 def test_the_moving_average_moves_as_its_recurrence():
-  states = follow(optax.sgd(0.1), [GOOD, OTHER, GOOD], ema_decay=0.75)
+  states = follow(
+    optax.sgd(0.1), [GOOD, OTHER, GOOD], optimizers.average('sgd', 0.75)
+  )
   average = 1.0
   for number, state in enumerate(states):
     if number:
