@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
 import secrets
@@ -43,6 +44,18 @@ def new_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
       if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
         raise
   _sync(target.parent)
+
+
+@contextlib.contextmanager
+def locked(target: pathlib.Path) -> Iterator[None]:
+  """Lets one process of this machine at a time work on what becomes `target`.
+
+  The system lets go when a process ends, however it does.
+  """
+  target.parent.mkdir(parents=True, exist_ok=True)
+  with target.with_name(f'{target.name}.lock').open('w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    yield
 
 
 def remove(target: pathlib.Path) -> None:

@@ -268,6 +268,15 @@ def _keep(
   decides = json.dumps([corpus, *settings])
   name = hashlib.sha256(decides.encode()).hexdigest()[:16]
   directory = root / f'{kind}-{name}'
+  with atomic.locked(directory):  # The others find what the first has made.
+    return _read_or_make(directory, make, read)
+
+
+def _read_or_make(
+  directory: pathlib.Path,
+  make: Callable[[pathlib.Path], None],
+  read: Callable[[pathlib.Path], T],
+) -> T:
   if directory.exists():
     try:
       return read(directory)

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -80,3 +82,19 @@ def test_removing_twice_is_no_error(tmp_path):
   atomic.remove(tmp_path / 'store')
   atomic.remove(tmp_path / 'store')
   assert names(tmp_path) == []
+
+
+def test_one_at_a_time_works_on_a_target(tmp_path):
+  order = []
+
+  def second():
+    with atomic.locked(tmp_path / 'new' / 'target'):
+      order.append('second')
+
+  with atomic.locked(tmp_path / 'new' / 'target'):
+    waiting = threading.Thread(target=second)
+    waiting.start()
+    time.sleep(0.1)
+    order.append('first')
+  waiting.join()
+  assert order == ['first', 'second']
