@@ -11,6 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import command
+from lm.parallel import hosts
 from lm.training import loop, plan, workdir as workdirs
 from lm.training.sections import SECTIONS
 
@@ -33,13 +34,16 @@ def main(
   """
   resolved = config.to_dict()
   directory = pathlib.Path(workdir).absolute()
+  if not dry_run:
+    hosts.start(**resolved['hosts'])
   workdirs.check(directory, resolved, allow_change)
   if dry_run:
     command.report(plan.plan(resolved) | {'config': resolved})
     return None
   results = loop.train(resolved, directory)
   logging.info('Done: %s', directory)
-  command.report({'workdir': workdir, **results})
+  if hosts.is_first():
+    command.report({'workdir': workdir, **results})
   return None
 
 

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 from flax import linen as nn
+from jaxtyping import Int
 
 from lm import models, objectives
 from lm.data import datasets
@@ -62,7 +64,7 @@ def assemble(
   average = optimizers.average(config['optimizer']['name'], run.ema_decay)
   parts = Parts(run, dataset, model, objective, tx, schedule, average, way)
   for split in splits:
-    feed(parts, split, batch_size=1)  # Refuses a text that is too short.
+    example(parts, split)  # Refuses a text that is too short.
   return parts
 
 
@@ -141,8 +143,25 @@ def feed(
   Each process makes its own rows of a batch. Training begins with example
   `start`, and goes on for ever; validation is one pass, in order.
   """
+  rows_at, size = _rows(parts, split)
+  own = meshes.rows_of_this_process(batch_size)
+
+  def batch_at(number: int) -> Batch:
+    return rows_at(start + number * batch_size + own)
+
+  return batch_at, -(-size // batch_size)
+
+
+def example(parts: Parts, split: str) -> Batch:
+  """Returns a batch of the first example alone, the same in every process."""
+  return _rows(parts, split)[0](np.zeros(1, np.int64))
+
+
+def _rows(
+  parts: Parts, split: str
+) -> tuple[Callable[[Int[np.ndarray, 'B']], Batch], int]:
+  """Returns what makes rows by their numbers, and how many there are."""
   run, objective = parts.run, parts.objective
-  rows = meshes.rows_of_this_process(batch_size)
   taken = models.inputs(parts.model)
 
   def read(length: int) -> Source:
@@ -159,8 +178,7 @@ def feed(
     short = read(run.short_length)
   last_short = run.short_steps * run.batch_size
 
-  def batch_at(number: int) -> Batch:
-    index = start + number * batch_size + rows
+  def rows_at(index: Int[np.ndarray, 'B']) -> Batch:
     now = short if short and index[0] < last_short else source
     batch = objective.prepare(
       now.examples_at(index), now.draws(index), run.seed
@@ -172,4 +190,4 @@ def feed(
     }
     return batch._replace(inputs=inputs)
 
-  return batch_at, -(-source.size // batch_size)
+  return rows_at, source.size

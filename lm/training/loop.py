@@ -18,7 +18,7 @@ from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
 from lm.training import stopping, workdir as workdirs
-from lm.training.assembly import Parts, assemble, feed
+from lm.training.assembly import Parts, assemble, example, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import make_scorer, means
 from lm.training.run_log import RunLog, last_scores
@@ -29,6 +29,7 @@ from lm.training.step import (
   init_state,
   make_train_step,
 )
+from lm.training.watchdog import watching
 from lm.types import Batch, PyTree, UserError, path_of
 
 
@@ -62,17 +63,19 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
     batches = loader.batches(batch_at, 0, run.num_steps - start)
     log = open_log(workdir, parts, show, start, state.params)
-    reader = Reader(log, parts, batch_at, workdir, start, num_skipped(state))
+    skipped = num_skipped(state)
+    reader = Reader(log, parts, batch_at, workdir, start, skipped, stop.hear)
     state = way.enter(state, mesh)
     step, stopping_now = start, False
 
-    with contextlib.closing(log):
+    with contextlib.closing(log), watching(show.slow_step) as beat:
       for step in range(start + 1, run.num_steps + 1):
-        batch = way.to_devices(next(batches), mesh)
+        beat(step)
+        batch = way.to_devices(stop.tell(next(batches)), mesh)
         state, sums = train_step(state, batch, dropout_key)
         reader.add(step, sums)
         last = step == run.num_steps
-        stopping_now = bool(stop)  # Once: it may become true at any moment.
+        stopping_now = stop.agreed  # Once: it may become true at any moment.
         scores = None
         if last or due(step, config['eval']['every']):
           reader.read_all()
@@ -103,9 +106,13 @@ def begin(
   The newest intact checkpoint of this run, else what `start_from` names, else a
   new state; each array is made where it is to live.
   """
-  example = feed(parts, 'train', 1)[0](0)
   init = functools.partial(
-    init_state, parts.model, parts.tx, example, key, bool(parts.average)
+    init_state,
+    parts.model,
+    parts.tx,
+    example(parts, 'train'),
+    key,
+    bool(parts.average),
   )
   abstract = meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
   restored = checkpoints.restore(abstract)
@@ -150,7 +157,7 @@ def open_log(
 ) -> RunLog:
   """Returns the log of a run that goes on after step `start`."""
   run, length = parts.run, parts.dataset.length
-  inputs = feed(parts, 'validation', 1)[0](0).inputs
+  inputs = example(parts, 'validation').inputs
   flops_of_example = flops.training_flops(params, flops.lengths_of(inputs))
   return RunLog(
     workdir,
@@ -200,6 +207,7 @@ class Reader:
   workdir: pathlib.Path
   start: int
   skipped: int  # Steps in a row that were not finite.
+  hear: Callable[[dict[str, float]], None]  # What is no metric.
   waiting: list[tuple[int, Metrics]] = dataclasses.field(default_factory=list)
 
   def add(self, step: int, sums: Metrics) -> None:
@@ -211,6 +219,7 @@ class Reader:
     """Logs what is waiting, and ends a run that is no longer finite."""
     for step, sums in self.waiting:
       values = means(sums)
+      self.hear(values)
       # The sum, since the mean over a batch that asks for nothing is no number.
       totals = sums['loss'][0], sums['grad_norm'][0]
       finite = all(math.isfinite(total) for total in jax.device_get(totals))

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from lm import models, objectives
 from lm.data import datasets
-from lm.parallel import ways
+from lm.parallel import hosts, ways
 from lm.training import optimizers
 from lm.training.checkpoints import Checkpoints
 from lm.training.run_config import fields_of
@@ -55,6 +55,8 @@ class Log(NamedTuple):
 
   Attributes:
     every: Steps between two lines of metrics.
+    slow_step: How many times the median a step takes before it is said where
+      it hangs; 0: never.
     tensorboard: Whether TensorBoard's files are written.
     sample_every: Steps between two samples of text; 0: none.
     sample_prompt: What they go on from; '': the beginning of a text.
@@ -62,6 +64,7 @@ class Log(NamedTuple):
   """
 
   every: int = 10
+  slow_step: float = 20.0
   tensorboard: bool = True
   sample_every: int = 0
   sample_prompt: str = ''
@@ -91,6 +94,7 @@ SECTIONS = {
   'data': lambda: fields_of(datasets.build),
   'optimizer': _optimizer,
   'parallel': _parallel,
+  'hosts': lambda: fields_of(hosts.start),
   'eval': lambda: fields_of(Eval),
   'checkpoint': lambda: fields_of(Checkpoints, without=('directory',)),
   'log': lambda: fields_of(Log),

@@ -102,6 +102,8 @@ def make_train_step(
     )
     params = optax.apply_updates(state.params, updates)
     ema = average(params, opt_state, state.ema) if average else None
+    if 'stop' in weights:  # How many rows are of processes that were told to.
+      metrics['stop'] = (weights['stop'], jnp.ones(()))
     metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
     return TrainState(state.step + 1, params, opt_state, ema), metrics
 

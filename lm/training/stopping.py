@@ -5,17 +5,43 @@ import signal
 from collections.abc import Iterator
 from typing import NoReturn
 
+import jax
+import numpy as np
 from absl import logging
+
+from lm.types import Batch
 
 
 class Request:
-  """Whether, and by which signal, the process was asked to stop."""
+  """Whether the run was asked to stop, of which all processes learn alike.
+
+  A process that gets a signal says so beside its rows of the next batch. The
+  step adds that up as it does all weights, so everybody reads the same sum
+  after the same step, and nobody waits for it.
+  """
 
   def __init__(self):
     self.signal: signal.Signals | None = None
+    self._heard = False
 
-  def __bool__(self) -> bool:
-    return self.signal is not None
+  @property
+  def agreed(self) -> bool:
+    """Whether all processes know, and stop after this step."""
+    if jax.process_count() == 1:
+      return self.signal is not None
+    return self._heard
+
+  def tell(self, batch: Batch) -> Batch:
+    """Returns a batch that tells the others."""
+    if jax.process_count() == 1:
+      return batch
+    rows = len(next(iter(batch.weights.values())))
+    asked = np.full(rows, self.signal is not None, np.float32)
+    return batch._replace(weights={**batch.weights, 'stop': asked})
+
+  def hear(self, metrics: dict[str, float]) -> None:
+    """Takes what the processes said out of the metrics of a step."""
+    self._heard |= metrics.pop('stop', 0.0) > 0
 
 
 @contextlib.contextmanager
@@ -46,4 +72,4 @@ def leave(request: Request, step: int) -> NoReturn:
     'Stopped at step %d, which is saved. The same command goes on from there.',
     step,
   )
-  raise SystemExit(128 + request.signal)
+  raise SystemExit(128 + (request.signal or signal.SIGTERM))

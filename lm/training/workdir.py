@@ -26,6 +26,7 @@ MAY_CHANGE = (
   'eval',
   'checkpoint',
   'parallel',
+  'hosts',
   'data.cache',
   'data.workers',
 )

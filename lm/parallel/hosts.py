@@ -1,0 +1,127 @@
+"""The processes of a run on many hosts: how they meet, and how they part."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+import threading
+
+import jax
+from absl import logging
+
+from lm.types import UserError
+
+# What tells that there are other processes, and how many if they are told.
+ENVIRONMENT = (
+  ('JAX_COORDINATOR_ADDRESS', None),
+  ('SLURM_STEP_NUM_TASKS', 'SLURM_STEP_NUM_TASKS'),
+  ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
+)
+
+TOGETHER = (
+  'The processes of a run must meet before it begins: start each with the same'
+  ' config.hosts.coordinator=ADDRESS:PORT and config.hosts.processes, and its'
+  ' own config.hosts.process, from 0 on; process 0 must be reached there.'
+)
+
+
+def start(
+  coordinator: str = '',
+  processes: int = 0,
+  process: int = -1,
+  expected_processes: int = 0,
+  timeout: int = 300,
+  silence: int = 100,
+) -> None:
+  """Meets the other processes of a run, if there are any.
+
+  Without a coordinator the environment tells: JAX_COORDINATOR_ADDRESS (with
+  the two numbers as JAX_NUM_PROCESSES and JAX_PROCESS_ID, or in the config),
+  or a TPU pod, SLURM, GKE or Open MPI, as JAX knows them. It comes before
+  anything that uses a device.
+
+  Args:
+    coordinator: ADDRESS:PORT at which process 0 can be reached.
+    processes: How many there are.
+    process: Which of them this is.
+    expected_processes: How many there must be, whoever told; 0: any number.
+    timeout: Seconds to wait for the last of them.
+    silence: Seconds after which a process that is not heard of counts as dead.
+
+  Raises:
+    UserError: They did not meet, or are not as many as expected.
+  """
+  told = (coordinator, processes, process) != ('', 0, -1)
+  if told or _environment_tells():
+    _meet(
+      coordinator or os.environ.get('JAX_COORDINATOR_ADDRESS') or None,
+      processes or _number('JAX_NUM_PROCESSES'),
+      _number('JAX_PROCESS_ID') if process < 0 else process,
+      timeout,
+      silence,
+    )
+  there = jax.process_count()
+  if expected_processes not in (0, there):
+    raise UserError(
+      f'There are {there} processes, but config.hosts.expected_processes is'
+      f' {expected_processes}. Start as many with the same command, each told'
+      ' of the others by its environment or by config.hosts.'
+    )
+  if there > 1:
+    logging.info(
+      'Process %d of %d, with %d of %d devices. When one of them is gone, the'
+      ' others end within %d s.',
+      jax.process_index(),
+      there,
+      jax.local_device_count(),
+      jax.device_count(),
+      silence,
+    )
+
+
+def is_first() -> bool:
+  """Returns whether this process speaks for all."""
+  return jax.process_index() == 0
+
+
+def _meet(
+  coordinator: str | None,
+  processes: int | None,
+  process: int | None,
+  timeout: int,
+  silence: int,
+) -> None:
+  def give_up():  # Before JAX does, which aborts and blames another process.
+    message = f'Not all were there after {timeout} s.'
+    print(f'{message} {TOGETHER}', file=sys.stderr, flush=True)
+    os._exit(2)
+
+  timer = threading.Timer(timeout, give_up)
+  timer.daemon = True
+  timer.start()
+  try:
+    jax.distributed.initialize(
+      coordinator,
+      processes,
+      process,
+      initialization_timeout=2 * timeout + 60,
+      heartbeat_timeout_seconds=silence,
+    )
+  except (ValueError, TypeError, RuntimeError) as error:
+    raise UserError(f'{error} {TOGETHER}') from error
+  finally:
+    timer.cancel()
+
+
+def _environment_tells() -> bool:
+  """Returns whether a launcher has started more than this process."""
+  for name, count in ENVIRONMENT:
+    if name in os.environ and (count is None or int(os.environ[count]) > 1):
+      return True
+  # On a TPU VM, JAX asks what belongs to the slice.
+  devices = [*pathlib.Path('/dev').glob('accel*')]
+  return bool(devices) and importlib.util.find_spec('libtpu') is not None
+
+
+def _number(name: str) -> int | None:
+  return int(os.environ[name]) if name in os.environ else None
