@@ -53,7 +53,7 @@ def locked(target: pathlib.Path) -> Iterator[None]:
   The system lets go when a process ends, however it does.
   """
   target.parent.mkdir(parents=True, exist_ok=True)
-  with target.with_name(f'{target.name}.lock').open('w') as file:
+  with target.with_name(f'.{target.name}.lock').open('w') as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     yield
 

@@ -89,16 +89,14 @@ def make_train_step(
     total = add_up(lambda part: grad_fn(state.params, *part), parts)
     grads, metrics = all_sum(total)
 
-    def curvature(direction):
-      """Returns the Hessian's product with it, as one microbatch has it."""
+    def hessian_times(direction):  # As one microbatch has it.
       first = jax.tree.map(lambda x: x[0], parts)
       gradient = lambda params: grad_fn(params, *first)[0]
-      direction = optimizers.filled(direction, state.params)
-      _, change = jax.jvp(gradient, (state.params,), (direction,))
+      change = curvature(gradient, state.params, direction)
       return all_sum(jax.tree.map(lambda x: x * microbatches, change))
 
     updates, opt_state = optax.with_extra_args_support(tx).update(
-      grads, state.opt_state, state.params, curvature=curvature
+      grads, state.opt_state, state.params, curvature=hessian_times
     )
     params = optax.apply_updates(state.params, updates)
     ema = average(params, opt_state, state.ema) if average else None
@@ -108,6 +106,14 @@ def make_train_step(
     return TrainState(state.step + 1, params, opt_state, ema), metrics
 
   return train_step
+
+
+def curvature(
+  gradient: Callable[[PyTree], PyTree], params: PyTree, direction: PyTree
+) -> PyTree:
+  """Returns the product of the Hessian at `params` with a direction."""
+  direction = optimizers.filled(direction, params)
+  return jax.jvp(gradient, (params,), (direction,))[1]
 
 
 def add_up(function: Callable[[PyTree], PyTree], parts: PyTree) -> PyTree:
