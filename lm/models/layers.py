@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from lm.models.config import TransformerConfig
 
@@ -45,8 +45,52 @@ def dense(
     dtype=cfg.dtype,
     param_dtype=cfg.param_dtype,
     kernel_init=initializer(cfg, scale),
+    dot_general=dot_general,
     name=name,
   )
+
+
+def dot_general(x, kernel, dimension_numbers, precision=None):
+  """Is `multiply`, as `nn.DenseGeneral` calls it."""
+  del precision  # The default's.
+  (axes, _), _ = dimension_numbers
+  return multiply(len(axes), x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def multiply(
+  count: int, x: Float[Array, '...'], kernel: Float[Array, '...']
+) -> Float[Array, '...']:
+  """Returns x with its last `count` axes multiplied by the kernel's first.
+
+  The kernel's gradient is a product over all rows, for which one factor is
+  transposed. JAX has that of the layer's output, into which a CPU's compiler
+  merges whatever made it, such as the slope of an activation: a quarter of the
+  time of a small model's step. Here the smaller one is.
+  """
+  return jnp.tensordot(x, kernel, count)
+
+
+def _multiply_forward(count, x, kernel):
+  return jnp.tensordot(x, kernel, count), (x, kernel)
+
+
+def _multiply_backward(count, kept, cotangent):
+  x, kernel = kept
+  rows = tuple(range(x.ndim - count))
+  features = kernel.ndim - count
+  outputs = tuple(range(len(rows), cotangent.ndim))
+  of_x = jnp.tensordot(
+    cotangent, kernel, (outputs, tuple(range(count, kernel.ndim)))
+  )
+  if x.size <= cotangent.size:
+    return of_x, jnp.tensordot(x, cotangent, (rows, rows))
+  of_kernel = jnp.tensordot(cotangent, x, (rows, rows))
+  order = (*range(features, kernel.ndim), *range(features))
+  return of_x, of_kernel.transpose(order)
+
+
+multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 def norm(cfg: TransformerConfig, name: str) -> nn.Module:

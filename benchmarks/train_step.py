@@ -1,0 +1,150 @@
+"""Measures a training step beside PyTorch's, in turns, on the same machine.
+
+  python -m benchmarks.train_step --only=bert_mini --only=gpt_nano
+      Some minutes a model, and most of that until PyTorch has compiled. Needs
+      torch and transformers. Adds to benchmarks/results/train_step.json, whose
+      new part is the last line of stdout.
+
+Each contender is a process of its own, so that neither's threads or memory are
+in the other's way, and only the one whose turn it is runs.
+"""
+
+import contextlib
+import functools
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from benchmarks import interleaved
+from benchmarks.cases import CASES, TINY, Case
+from experiments import command
+from lm.types import UserError
+
+RESULTS = pathlib.Path(__file__).parent / 'results' / 'train_step.json'
+WAYS = ('ours', 'eager', 'compiled', 'product')
+
+
+def main(
+  only: tuple[str, ...] = (),
+  dropout: tuple[float, ...] = (0.0, 0.1),
+  dtype: str = 'float32',
+  ways: tuple[str, ...] = WAYS,
+  turns: int = 15,
+  out: str = str(RESULTS),
+) -> None:
+  """Measures each model, and keeps what was measured.
+
+  Args:
+    only: Names of `benchmarks.cases`; all that have a goal if none is given.
+    dropout: Rates, of embeddings, attention and branches alike.
+    dtype: Of the computation: float32, or bfloat16 (PyTorch's autocast).
+    ways: Who takes part.
+    turns: How many each has.
+    out: The file that the results are added to; '' for none.
+  """
+  known = CASES | TINY
+  for name in only:
+    if name not in known:
+      raise UserError(f'There is no case {name!r}. Give one of {list(known)}.')
+  measured = {}
+  for name in only or CASES:
+    for rate in dropout:
+      row = measure(name, known[name], rate, dtype, ways, turns)
+      key = f'{name}, dropout {rate:g}, {dtype}'
+      measured[key] = row
+      print(key, json.dumps(row), file=sys.stderr, flush=True)
+      if out:
+        keep(pathlib.Path(out), {key: row})
+  command.report(measured)
+
+
+def measure(
+  name: str,
+  case: Case,
+  dropout: float,
+  dtype: str,
+  ways: Sequence[str],
+  turns: int,
+) -> dict[str, Any]:
+  """Returns medians of what the ways took, and ratios turn by turn."""
+  told = {'case': name, 'dropout': dropout, 'dtype': dtype}
+  with contextlib.ExitStack() as stack:
+    processes = {
+      way: stack.enter_context(contender({**told, 'way': way})) for way in ways
+    }
+    about = {way: answer(process) for way, process in processes.items()}
+    turn_of = {
+      way: functools.partial(take_turn, process)
+      for way, process in processes.items()
+    }
+    taken = interleaved.seconds(turn_of, turns)
+  step = {
+    way: [seconds / about[way]['steps'] for seconds in times]
+    for way, times in taken.items()
+  }
+  milliseconds = {
+    way: interleaved.rounded(1000 * seconds)
+    for way, seconds in interleaved.medians(step).items()
+  }
+  row = {'milliseconds': milliseconds, 'tokens': case.tokens, 'turns': turns}
+  for way, goal in zip(('eager', 'compiled'), case.goals):
+    if way in ways:
+      ratio = interleaved.ratio(step, 'ours', way)
+      row[f'ours_over_{way}'] = {**ratio, 'goal': goal}
+  if 'product' in ways:
+    speed = {
+      way: about[way]['flops'] / statistics.median(step[way])
+      for way in ('ours', 'product')
+    }
+    row['gigaflops_of_a_product'] = round(speed['product'] / 1e9, 1)
+    row['share_of_it'] = round(speed['ours'] / speed['product'], 3)
+  return {
+    **row,
+    'versions': interleaved.versions('jax', 'torch', 'transformers'),
+    **interleaved.machine(),
+  }
+
+
+@contextlib.contextmanager
+def contender(told: dict[str, Any]) -> Iterator[subprocess.Popen]:
+  """Starts one that waits for its turns, and ends it."""
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'benchmarks.contender', json.dumps(told)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  try:
+    yield process
+  finally:
+    process.stdin.close()
+    process.wait()
+
+
+def take_turn(process: subprocess.Popen) -> None:
+  """Lets one go on, and returns when its turn is over."""
+  process.stdin.write('\n')
+  process.stdin.flush()
+  answer(process)
+
+
+def answer(process: subprocess.Popen) -> dict[str, Any]:
+  """Returns the next thing that a contender says."""
+  for line in process.stdout:
+    if line.startswith('{'):
+      return json.loads(line)
+  raise RuntimeError(f'{process.args[-1]} ended, see its messages above.')
+
+
+def keep(path: pathlib.Path, measured: dict[str, Any]) -> None:
+  """Adds to the results in a file."""
+  known = json.loads(path.read_text()) if path.exists() else {}
+  path.write_text(json.dumps(known | measured, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+  command.run(main)
