@@ -9,6 +9,7 @@ another way: splash interpreted, cuDNN's arguments computed by XLA.
 """
 
 import functools
+from collections.abc import Callable, Collection
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,9 @@ KERNELS = ('plain', 'chunked', 'cudnn', 'splash')
 BUCKETS, MAX_DISTANCE = 32, 128
 
 
-def settings(rows: int, length: int, heads: int) -> dict[str, tuple[Mask, bool]]:
+def settings(
+  rows: int, length: int, heads: int
+) -> dict[str, tuple[Mask, bool]]:
   """Returns masks by name, and whether a bias by distance is added."""
   slot = np.arange(length)[None] + np.zeros((rows, 1), int)
   segments = jnp.asarray(1 + slot * 3 // length, jnp.int32)
@@ -54,29 +57,28 @@ def settings(rows: int, length: int, heads: int) -> dict[str, tuple[Mask, bool]]
     'packed, bias': (packed, True),
     'packed, causal': (causal & packed, False),
     'packed, window': (masks.window(20) & packed, False),
-    'prefix': (causal & masks.prefix(slot < length // 3), False),
+    'prefix': (causal & masks.prefix(jnp.asarray(slot < length // 3)), False),
     'both ways': (masks.direction('forward_backward', heads), False),
   }
 
 
-def computes(kernel: str, dtype: str, platform: str):
+def computes(kernel: str, platform: str) -> Callable[..., Array]:
   """Returns what computes attention, here or another way."""
-  return {
-    'plain': lambda q, k, v, mask, bias: plain(q, k, v, mask, bias=bias),
-    'chunked': lambda q, k, v, mask, bias: chunked(q, k, v, mask, bias=bias),
-    'cudnn': lambda q, k, v, mask, bias: attention.in_bands(
-      functools.partial(
-        cudnn.cudnn,
-        bias=bias,
-        implementation='cudnn' if platform == 'gpu' else 'xla',
-      ),
-      *(q, k, v, mask),
-    ),
-    'splash': lambda q, k, v, mask, bias: attention.in_bands(
-      functools.partial(splash.splash, interpret=platform != 'tpu'),
-      *(q, k, v, mask),
-    ),
-  }[kernel]
+  if kernel == 'plain':
+    return plain
+  if kernel == 'chunked':
+    return chunked
+  if kernel == 'cudnn':
+    way = 'cudnn' if platform == 'gpu' else 'xla'
+    fused = functools.partial(cudnn.cudnn, implementation=way)
+  else:
+    fused = functools.partial(splash.splash, interpret=platform != 'tpu')
+
+  def compute(query, key, value, mask, **bias):
+    own = functools.partial(fused, **bias)
+    return attention.in_bands(own, query, key, value, mask)
+
+  return compute
 
 
 def agreement(
@@ -87,6 +89,8 @@ def agreement(
   keys: int | None = None,
   heads: int = 2,
   head_dim: int = 64,
+  only: Collection[str] | None = None,
+  jit: Callable[..., Callable] = jax.jit,
 ) -> dict[str, float]:
   """Returns the largest error for each mask that the kernel can compute.
 
@@ -98,11 +102,13 @@ def agreement(
     keys: What is read, if it is another row; the masks without order are tried.
     heads: Of attention.
     head_dim: Of each.
+    only: The masks to try; None: all.
+    jit: Compiles; what it is makes a difference of time only.
   """
-  found = {}
+  found, compiled = {}, jit(results, static_argnums=(0, 1))
   for name, (mask, biased) in settings(rows, keys or length, heads).items():
     ordered = mask.causal or mask.split_heads or mask.segment_ids is not None
-    if keys and (ordered or biased):
+    if (keys and (ordered or biased)) or name not in (only or [name]):
       continue
     case = Case(
       mask=mask,
@@ -116,11 +122,11 @@ def agreement(
     )
     if attention.refusal(kernel, case) is None:
       shape = (rows, length, keys or length, heads, head_dim)
-      found[name] = _error(kernel, dtype, mask, biased, shape)
+      found[name] = _error(compiled, kernel, dtype, mask, biased, shape)
   return found
 
 
-def _error(kernel, dtype, mask, biased, shape) -> float:
+def _error(results, kernel, dtype, mask, biased, shape) -> float:
   rows, length, keys, heads, width = shape
   rng = np.random.default_rng(0)
 
@@ -143,7 +149,6 @@ def _error(kernel, dtype, mask, biased, shape) -> float:
   return float(max(jax.tree.leaves(errors)))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def results(
   kernel: str,
   biased: bool,
@@ -152,12 +157,13 @@ def results(
   back: Float[Array, 'B Q H K'],
 ) -> tuple[Float[Array, '...'], ...]:
   """Returns the output, and the gradients of query, key, value and bias."""
-  compute = computes(kernel, str(back.dtype), jax.default_backend())
+  compute = computes(kernel, jax.default_backend())
 
   def read(query, key, value, table=None):
-    bias = table is not None
-    bias = RelativeBias(table, True, MAX_DISTANCE) if bias else None
-    return compute(query, key, value, mask, bias)
+    if table is None:
+      return compute(query, key, value, mask)
+    bias = RelativeBias(table, True, MAX_DISTANCE)
+    return compute(query, key, value, mask, bias=bias)
 
   out, pull = jax.vjp(read, *(given if biased else given[:3]))
   return out, *pull(back)

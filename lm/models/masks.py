@@ -39,8 +39,9 @@ class Mask:
   prefix: Bool[Array, 'B T'] | None = None
 
   def __and__(self, other: 'Mask') -> 'Mask':
-    if None not in (self.window, other.window):
-      _both(self.banded, other.banded, _refuse)
+    banded = self.banded is not None or other.banded is not None
+    if banded and None not in (self.window, other.window):
+      _refuse(self, other)
     return Mask(
       causal=self.causal or other.causal,
       split_heads=_both(self.split_heads, other.split_heads, _refuse),
@@ -97,12 +98,14 @@ def direction(attention: str, num_heads: int) -> Mask:
   }[attention]
 
 
-def window(size: int, banded: Bool[Array, 'N'] | None = None) -> Mask:
+def window(
+  size: int, banded: Bool[Array, ''] | Bool[Array, 'N'] | None = None
+) -> Mask:
   """A position sees the `size` positions that end with itself.
 
   Args:
     size: Itself included.
-    banded: Of each layer, whether it is so; None: of all.
+    banded: Of a layer, or of each, whether it is so; None: it is.
   """
   return Mask(causal=True, window=size, banded=banded)
 

@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn, struct
 from jaxtyping import Array, Float, Int
 

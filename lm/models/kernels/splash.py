@@ -22,7 +22,9 @@ AXES = {
 def refusal(case: Case) -> str | None:
   """Returns why it cannot compute this; None: it can."""
   if case.platform != 'tpu':
-    return f'it needs a TPU, and the devices here are of the kind {case.platform}'
+    return (
+      f'it needs a TPU, and the devices here are of the kind {case.platform}'
+    )
   if case.head_dim % 64:
     return f'its head_dim is a multiple of 64, and not {case.head_dim}'
   lengths = case.num_queries, case.num_keys
@@ -52,15 +54,16 @@ def splash(
   Args:
     interpret: Runs it step by step on any platform, for tests.
   """
-  arrays = {'query': query, 'key': key, 'value': value} | _documents(mask, query)
+  arrays = {'query': query, 'key': key, 'value': value} | _documents(
+    mask, query
+  )
 
   def compute(query, key, value, own=None, ids=None):
     # Imported here, as it takes a second, and is of use on a TPU alone.
     from jax.experimental.pallas.ops.tpu import splash_attention
 
     ids = None if ids is None else splash_attention.SegmentIds(own, ids)
-    rows, length, heads, _ = query.shape
-    shape = heads, length, key.shape[1]
+    shape = query.shape[2], query.shape[1], key.shape[1]
     kernel = _kernel(splash_attention, mask, shape, interpret)
     by_head = (x.swapaxes(1, 2) for x in (query, key, value))
     return jax.vmap(kernel)(*by_head, ids).swapaxes(1, 2)
