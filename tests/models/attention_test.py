@@ -203,6 +203,39 @@ def test_a_model_whose_kernel_cannot_says_so_before_it_is_compiled():
     jax.eval_shape(model.apply, {'params': params}, tokens)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('kernel', ['cudnn', 'splash'])
+def test_a_model_on_a_mesh_computes_the_same_by_a_fused_kernel(
+  kernel, monkeypatch
+):
+  own = getattr(attention, kernel)
+  way = {'splash': {'interpret': True}, 'cudnn': {'implementation': 'xla'}}
+  compute = functools.partial(getattr(own, kernel), **way[kernel])
+  monkeypatch.setattr(own, kernel, compute)
+  monkeypatch.setitem(attention.REFUSALS, kernel, lambda case: None)
+  sizes = {'max_len': 128, 'head_dim': 64, 'embed_dim': 8, 'vocab_size': 16}
+  tokens = jnp.asarray(tiny.tokens(8, 128))
+  segments = jnp.asarray(np.repeat([[1, 1, 2, 3]] * 8, 32, axis=1))
+
+  def grads(kernel):
+    more = {'kernel': kernel, 'local_window': 20, 'remat': 'dots'}
+    model = tiny.gpt(**sizes, **more)
+
+    def loss(params):
+      inputs = {'tokens': tokens, 'segment_ids': segments}
+      return jnp.mean(model.apply({'params': params}, **inputs) ** 2)
+
+    params = tiny.params_for(model, tokens=tokens)
+    return tiny.quick_jit(jax.grad(loss))(params)
+
+  expected = grads('plain')
+  with meshes.placing(meshes.make_mesh(2, 2, 2)):
+    got = grads(kernel)
+  for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+    scale = float(jnp.abs(other).max())
+    np.testing.assert_allclose(one, other, atol=1e-5 * scale + 1e-8)
+
+
 def test_the_choice_is_said_once(monkeypatch):
   said = []
   monkeypatch.setattr(logging, 'info', lambda text, *of: said.append(text % of))
