@@ -31,14 +31,32 @@ BUCKETS, MAX_DISTANCE = 32, 128
 
 
 def settings(
-  rows: int, length: int, heads: int
+  rows: int, length: int, heads: int, keys: int | None = None
 ) -> dict[str, tuple[Mask, bool]]:
-  """Returns masks by name, and whether a bias by distance is added."""
-  slot = np.arange(length)[None] + np.zeros((rows, 1), int)
-  segments = jnp.asarray(1 + slot * 3 // length, jnp.int32)
+  """Returns masks by name, and whether a bias by distance is added.
+
+  Args:
+    rows: Of the batch.
+    length: Of each row.
+    heads: Of attention.
+    keys: What is read, if it is another row: there are fewer masks for it.
+  """
+  slot = np.arange(keys or length)[None] + np.zeros((rows, 1), int)
+  thirds = lambda size: 1 + np.arange(size)[None] * 3 // size
+  own, segments = (
+    jnp.asarray(np.repeat(thirds(size), rows, axis=0), jnp.int32)
+    for size in (length, keys or length)
+  )
   shares = np.linspace(0.6, 1, rows)[:, None]
-  padded = jnp.asarray(slot < shares * length)
+  padded = jnp.asarray(slot < shares * slot.shape[1])
   holed = jnp.asarray(np.random.default_rng(0).random(slot.shape) < 0.7)
+  if keys:
+    return {
+      'all': (Mask(), False),
+      'padded': (masks.valid(padded), False),
+      'holed': (masks.valid(holed), False),
+      'packed': (masks.same_segment(segments, own), False),
+    }
   causal, packed = masks.causal(), masks.same_segment(segments)
   return {
     'all': (Mask(), False),
@@ -57,7 +75,7 @@ def settings(
     'packed, bias': (packed, True),
     'packed, causal': (causal & packed, False),
     'packed, window': (masks.window(20) & packed, False),
-    'prefix': (causal & masks.prefix(jnp.asarray(slot < length // 3)), False),
+    'prefix': (causal & masks.prefix(segments == 1), False),
     'both ways': (masks.direction('forward_backward', heads), False),
   }
 
@@ -99,16 +117,15 @@ def agreement(
     dtype: Of query, key and value.
     rows: Of the batch.
     length: Of each row.
-    keys: What is read, if it is another row; the masks without order are tried.
+    keys: What is read, if it is another row.
     heads: Of attention.
     head_dim: Of each.
     only: The masks to try; None: all.
     jit: Compiles; what it is makes a difference of time only.
   """
   found, compiled = {}, jit(results, static_argnums=(0, 1))
-  for name, (mask, biased) in settings(rows, keys or length, heads).items():
-    ordered = mask.causal or mask.split_heads or mask.segment_ids is not None
-    if (keys and (ordered or biased)) or name not in (only or [name]):
+  for name, (mask, biased) in settings(rows, length, heads, keys).items():
+    if name not in (only or [name]):
       continue
     case = Case(
       mask=mask,

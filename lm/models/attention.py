@@ -109,8 +109,8 @@ def refusal(name: str, case: Case) -> str | None:
     return None
   if case.drops:
     return (
-      'only the plain one drops attention weights out, as'
-      ' config.model.attention_dropout asks'
+      'only the plain one drops attention weights out: for others'
+      ' config.model.attention_dropout is 0'
     )
   return REFUSALS[name](case) if name in REFUSALS else None
 

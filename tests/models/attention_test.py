@@ -17,9 +17,9 @@ from lm.parallel import mesh as meshes
 from lm.types import UserError
 from tests.models import tiny
 
-UNORDERED = {'all', 'padded', 'holed'}
+UNORDERED = {'all', 'padded', 'holed', 'packed'}
 SPLASH = UNORDERED | {'causal', 'window', 'no band', 'a band'}
-SPLASH |= {'padded, causal', 'packed', 'packed, causal', 'packed, window'}
+SPLASH |= {'padded, causal', 'packed, causal', 'packed, window'}
 CUDNN = SPLASH | {'prefix', 'both ways', 'all, bias', 'causal, bias'}
 CUDNN |= {'window, bias'}
 ALL = CUDNN | {'padded, bias', 'packed, bias'}
@@ -201,6 +201,17 @@ def test_a_model_whose_kernel_cannot_says_so_before_it_is_compiled():
   params = tiny.params_of(model)  # What makes parameters needs no kernel.
   with pytest.raises(UserError, match='needs an NVIDIA GPU'):
     jax.eval_shape(model.apply, {'params': params}, tokens)
+
+
+def test_a_kernel_that_drops_nothing_serves_to_evaluate_and_not_to_train():
+  model = tiny.gpt(kernel='chunked', attention_dropout=0.1)
+  params, tokens = tiny.params_of(model), jnp.asarray(tiny.tokens())
+  got = tiny.apply(model, params, tokens=tokens)
+  expected = tiny.apply(tiny.gpt(), params, tokens=tokens)
+  np.testing.assert_allclose(got, expected, atol=1e-5)
+  rngs = {'dropout': jax.random.key(0)}
+  with pytest.raises(UserError, match='attention_dropout is 0'):
+    jax.eval_shape(model.apply, {'params': params}, tokens, rngs=rngs)
 
 
 @pytest.mark.slow
