@@ -8,6 +8,7 @@ the plain kernel gives in float32. A kernel whose platform is not here is run
 another way: splash interpreted, cuDNN's arguments computed by XLA.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Collection
 
@@ -156,8 +157,13 @@ def _error(results, kernel, dtype, mask, biased, shape) -> float:
   table = jnp.asarray(rng.normal(size=(BUCKETS, heads)), jnp.float32)
   given = query, key, value, table
   whole = tuple(x.astype(jnp.float32) for x in given)
-  got = results(kernel, biased, mask, given, back)
-  expected = results('plain', biased, mask, whole, back.astype(jnp.float32))
+  # An accelerator would multiply float32 in fewer bits.
+  exact = jax.default_matmul_precision('highest')
+  with exact if dtype == 'float32' else contextlib.nullcontext():
+    got = results(kernel, biased, mask, given, back)
+  with jax.default_matmul_precision('highest'):
+    wide = back.astype(jnp.float32)
+    expected = results('plain', biased, mask, whole, wide)
   errors = jax.tree.map(
     lambda a, b: jnp.abs(a.astype(jnp.float32) - b).max() / jnp.abs(b).max(),
     got,
