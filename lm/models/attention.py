@@ -5,17 +5,21 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from absl import logging
 from jaxtyping import Array, Float, Int
 
+from lm.models.kernels import case as cases, cudnn, splash
+from lm.models.kernels.case import Case
+from lm.models.kernels.chunked import CHUNK, chunked
+from lm.models.kernels.plain import plain
 from lm.models.masks import Mask
 from lm.models.positions import RelativeBias
-from lm.types import product
+from lm.types import UserError
 
-Kernel = Literal['auto', 'plain', 'chunked']
-CHUNK = 128  # Queries whose scores are held at once.
+Kernel = Literal['auto', 'plain', 'chunked', 'cudnn', 'splash']
 LONG = 2048  # From this many keys on, 'auto' does not hold all scores.
+FUSED = {'gpu': 'cudnn', 'tpu': 'splash'}
+REFUSALS = {'cudnn': cudnn.refusal, 'splash': splash.refusal}
 
 
 def attend(
@@ -23,10 +27,10 @@ def attend(
   key: Float[Array, 'B T H K'],
   value: Float[Array, 'B T H K'],
   mask: Mask,
-  slots: Int[Array, '#B Q'],
+  slots: Int[Array, '#B Q'] | None = None,
   dropout: Callable[[Array], Array] | None = None,
   bias: RelativeBias | None = None,
-  kernel: Kernel = 'plain',
+  kernel: Kernel | None = 'plain',
 ) -> Float[Array, 'B Q H K']:
   """Reads the values by how well their keys match (Vaswani et al. 2017, 3.2).
 
@@ -38,72 +42,112 @@ def attend(
     key: What is compared with the query; key t stands at slot t.
     value: What is read.
     mask: What each query may see.
-    slots: Where each query stands among the keys.
+    slots: Where each query stands among the keys of a cache; None: the keys are
+      of no cache, and query i stands at slot i.
     dropout: Applied to the weights; None: nothing is.
     bias: Added to the scores.
-    kernel: Which of them computes it; 'auto': what fits.
+    kernel: Which of them computes it; 'auto': what fits; None: the plain one,
+      of which nothing is said.
   """
-  name, why = choose(kernel, key.shape[1], query.shape[1], dropout is not None)
+  if kernel is None:
+    return plain(query, key, value, mask, slots, dropout, bias)
+  name, why = choose(
+    kernel,
+    Case(
+      mask=mask,
+      num_queries=query.shape[1],
+      num_keys=key.shape[1],
+      head_dim=query.shape[-1],
+      dtype=query.dtype.name,
+      biased=bias is not None,
+      drops=dropout is not None,
+      cached=slots is not None,
+      platform=jax.default_backend(),
+      capability=cases.capability(),
+    ),
+  )
   _say(name, why)
-  compute = {'plain': plain, 'chunked': chunked}[name]
-  return compute(query, key, value, mask, slots, dropout, bias)
+  if name == 'plain':
+    return plain(query, key, value, mask, slots, dropout, bias)
+  if name == 'chunked':
+    return chunked(query, key, value, mask, slots, bias)
+  fused = {
+    'cudnn': functools.partial(cudnn.cudnn, bias=bias),
+    'splash': splash.splash,
+  }[name]
+  return in_bands(fused, query, key, value, mask)
 
 
-def choose(
-  kernel: Kernel, num_keys: int, num_queries: int, drops: bool
-) -> tuple[str, str]:
-  """Returns the kernel to use, and why."""
-  if drops:
-    return 'plain', 'attention weights are dropped out, which it alone does'
+def choose(kernel: Kernel, case: Case) -> tuple[str, str]:
+  """Returns the kernel to use, and why.
+
+  Raises:
+    UserError: The kernel that was named cannot compute this.
+  """
+  if case.cached and kernel != 'plain':  # Fused kernels know no such slots.
+    name, why = _by_length(case)
+    return name, f'of a cache, {why}'
   if kernel != 'auto':
+    why = refusal(kernel, case)
+    if why:
+      raise UserError(
+        f'kernel is {kernel!r}, but {why}. Set config.model.kernel to'
+        " 'auto', which takes it where it can."
+      )
     return kernel, 'config.model.kernel says so'
-  if num_keys < LONG or num_queries <= CHUNK:
-    return 'plain', 'rows are short'
+  fused = FUSED.get(case.platform)
+  why_not = fused and refusal(fused, case)
+  if fused and not why_not:
+    return fused, 'it can compute this, and holds no scores'
+  name, why = _by_length(case)
+  return name, f'{why}; not by {fused}: {why_not}' if fused else why
+
+
+def refusal(name: str, case: Case) -> str | None:
+  """Returns why a kernel cannot compute this; None: it can."""
+  if name == 'plain':
+    return None
+  if case.drops:
+    return (
+      'only the plain one drops attention weights out: for others'
+      ' config.model.attention_dropout is 0'
+    )
+  return REFUSALS[name](case) if name in REFUSALS else None
+
+
+def in_bands(
+  compute: Callable[..., Array],
+  query: Float[Array, 'B Q H K'],
+  key: Float[Array, 'B T H K'],
+  value: Float[Array, 'B T H K'],
+  mask: Mask,
+) -> Float[Array, 'B Q H K']:
+  """Returns what a kernel gives that is compiled for one window.
+
+  Where only some layers have it, both are compiled and one is run.
+  """
+  if mask.banded is None:
+    return compute(query, key, value, mask)
+  near = mask.replace(banded=None)
+  far = near.replace(window=None)
+  return jax.lax.cond(
+    mask.banded,
+    lambda *arrays: compute(*arrays, near),
+    lambda *arrays: compute(*arrays, far),
+    *(query, key, value),
+  )
+
+
+def _by_length(case: Case) -> tuple[str, str]:
+  if case.drops:
+    return 'plain', refusal('chunked', case)
+  if case.num_keys < LONG:
+    return 'plain', f'rows have under {LONG} tokens'
+  if case.num_queries <= CHUNK:
+    return 'plain', f'at most {CHUNK} tokens read at once'
   return 'chunked', f'rows have {LONG} tokens or more'
 
 
 @functools.cache
 def _say(name: str, why: str) -> None:
   logging.info('Attention is computed by the %s kernel: %s.', name, why)
-
-
-def plain(query, key, value, mask, slots, dropout=None, bias=None):
-  """Holds the scores of all pairs; arguments as those of `attend`."""
-  scores = product('BQHK,BTHK->BHQT', query, key)
-  keys = jnp.arange(key.shape[1])[None]
-  if bias is not None:
-    scores += bias.dense(slots, keys)
-  seen = mask.dense(slots, keys)
-  if seen is not None:  # Not -inf: a row that sees nothing must not be NaN.
-    scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min)
-  weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-  if dropout is not None:
-    weights = dropout(weights)
-  return jnp.einsum('BHQT,BTHK->BQHK', weights, value)
-
-
-def chunked(query, key, value, mask, slots, dropout=None, bias=None):
-  """Holds the scores of `CHUNK` queries at a time, and computes them again on
-  the way back: memory grows with the length, not its square (Rabe and Staats
-  2021). Arguments as those of `attend`.
-  """
-  del dropout  # Not here: see `choose`.
-  length = query.shape[1]
-  spare = -length % CHUNK
-
-  def split(x):  # [B, Q, ...] to chunks, [N, B, CHUNK, ...].
-    x = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2), 'edge')
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, CHUNK, *x.shape[2:]), 1, 0)
-
-  parts = {'query': split(query), 'slots': split(slots)}
-  if mask.segment_ids is not None:
-    own = mask.query_segment_ids
-    parts['own'] = split(mask.segment_ids if own is None else own)
-
-  @jax.checkpoint
-  def one(part):
-    own = mask.replace(query_segment_ids=part.get('own'))
-    return plain(part['query'], key, value, own, part['slots'], bias=bias)
-
-  out = jnp.moveaxis(jax.lax.map(one, parts), 0, 1)
-  return out.reshape(out.shape[0], -1, *out.shape[3:])[:, :length]

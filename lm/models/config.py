@@ -41,7 +41,8 @@ class TransformerConfig:
     embedding_init_std: Of the token table; None: `init_std`.
     scale_residual_init: Divides it by sqrt(2 num_layers) where a branch ends
       (Radford et al. 2019, 2.3).
-    kernel: What computes attention; 'auto': see `lm.models.attention`.
+    kernel: What computes attention, an error where it cannot; 'auto': what
+      fits, see docs/kernels.md.
     vocab_blocks: Parts of the vocabulary that the loss scores one after another,
       so that its memory holds the scores of one; 0: as few as fit 4 GiB.
     dtype: Of the computation; scores, norms, logits and loss are in float32.

@@ -101,7 +101,4 @@ class GPT(nn.Module):
     if self.local_window is None:
       return None
     layers = jnp.arange(self.config.num_layers)
-    banded = layers % 2 == 1
-    return masks.window(
-      jnp.where(banded, self.local_window, self.config.max_len)
-    )
+    return masks.window(self.local_window, banded=layers % 2 == 1)

@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from lm.models.config import TransformerConfig
+from lm.types import UserError
 
 ACTIVATIONS = {
   'gelu': functools.partial(jax.nn.gelu, approximate=False),
@@ -123,6 +124,11 @@ def remat(
   """
   if policy == 'none':
     return module
+  if policy == 'offload' and not _has_host_memory():
+    raise UserError(
+      "remat is 'offload', but these devices cannot keep arrays in the host's"
+      " memory. Set config.model.remat to 'dots' or 'full'."
+    )
   policies = jax.checkpoint_policies
   kept = {
     'full': None,
@@ -130,6 +136,11 @@ def remat(
     'offload': policies.offload_dot_with_no_batch_dims('device', 'pinned_host'),
   }
   return nn.remat(module, prevent_cse=prevent_cse, policy=kept[policy])
+
+
+def _has_host_memory() -> bool:
+  memories = jax.local_devices()[0].addressable_memories()
+  return 'pinned_host' in {memory.kind for memory in memories}
 
 
 def place(x: Array, axes: str) -> Array:

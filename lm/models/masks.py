@@ -20,6 +20,7 @@ class Mask:
     split_heads: The first of these two numbers of heads see so, and the others
       their own slot and those after it.
     window: A query sees this many slots up to its own; needs `causal`.
+    banded: Whether the window holds, for a layer or for each; None: it does.
     valid: The keys that hold a token.
     segment_ids: Which document each token is of; others are not seen.
     query_segment_ids: Of the queries, where they are not of the same row.
@@ -30,17 +31,22 @@ class Mask:
   split_heads: tuple[int, int] | None = struct.field(
     pytree_node=False, default=None
   )
-  window: Int[Array, ''] | Int[Array, 'N'] | None = None
+  window: int | None = struct.field(pytree_node=False, default=None)
+  banded: Bool[Array, ''] | Bool[Array, 'N'] | None = None
   valid: Bool[Array, 'B T'] | None = None
   segment_ids: Int[Array, 'B T'] | None = None
   query_segment_ids: Int[Array, 'B Q'] | None = None
   prefix: Bool[Array, 'B T'] | None = None
 
   def __and__(self, other: 'Mask') -> 'Mask':
+    banded = self.banded is not None or other.banded is not None
+    if banded and None not in (self.window, other.window):
+      _refuse(self, other)
     return Mask(
       causal=self.causal or other.causal,
       split_heads=_both(self.split_heads, other.split_heads, _refuse),
-      window=_both(self.window, other.window, jnp.minimum),
+      window=_both(self.window, other.window, min),
+      banded=_both(self.banded, other.banded, _refuse),
       valid=_both(self.valid, other.valid, jnp.logical_and),
       segment_ids=_both(self.segment_ids, other.segment_ids, _refuse),
       query_segment_ids=_both(
@@ -63,7 +69,8 @@ class Mask:
         jnp.concatenate([jnp.repeat(x, n, axis=1) for x, n in zip(*heads)], 1)
       )
     if self.window is not None:
-      seen.append(keys > queries - self.window)
+      near = keys > queries - self.window
+      seen.append(near if self.banded is None else near | ~self.banded)
     if self.prefix is not None and seen:  # Decoding, the cache is longer.
       room = keys.shape[-1] - self.prefix.shape[-1]
       prefix = jnp.pad(self.prefix, ((0, 0), (0, room)))[:, None, None, :]
@@ -91,9 +98,16 @@ def direction(attention: str, num_heads: int) -> Mask:
   }[attention]
 
 
-def window(size: Int[Array, ''] | Int[Array, 'N'] | int) -> Mask:
-  """A position sees the `size` positions that end with itself."""
-  return Mask(causal=True, window=jnp.asarray(size))
+def window(
+  size: int, banded: Bool[Array, ''] | Bool[Array, 'N'] | None = None
+) -> Mask:
+  """A position sees the `size` positions that end with itself.
+
+  Args:
+    size: Itself included.
+    banded: Of a layer, or of each, whether it is so; None: it is.
+  """
+  return Mask(causal=True, window=size, banded=banded)
 
 
 def valid(keys: Bool[Array, 'B T']) -> Mask:

@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn, struct
 from jaxtyping import Array, Float, Int
 
@@ -13,7 +12,7 @@ from lm.models import (
   masks,
   positions as position_encodings,
 )
-from lm.models.attention import attend
+from lm.models.attention import Kernel, attend
 from lm.models.config import TransformerConfig
 from lm.models.layers import (
   ACTIVATIONS,
@@ -69,11 +68,8 @@ class Attention(nn.Module):
     slots = context.slots
     if slots is not None:
       key, value = kv_cache.append(self, key, value, slots, cfg.max_len)
-    else:
-      slots = jnp.arange(x.shape[1])[None]
-    read = attend(
-      query, key, value, mask, slots, _dropout(cfg), bias, cfg.kernel
-    )
+    kernel = _kernel(self)
+    read = attend(query, key, value, mask, slots, _dropout(cfg), bias, kernel)
     return _out(cfg, read)
 
 
@@ -94,11 +90,9 @@ class CrossAttention(nn.Module):
       if source is None
       else (_heads(cfg, source, 'key'), _heads(cfg, source, 'value')),
     )
-    slots = jnp.arange(x.shape[1])[None]
-    query, mask = _query(cfg, x), context.source_mask
-    read = attend(
-      query, key, value, mask, slots, _dropout(cfg), kernel=cfg.kernel
-    )
+    query, mask, slots = _query(cfg, x), context.source_mask, context.slots
+    kernel, dropout = _kernel(self), _dropout(cfg)
+    read = attend(query, key, value, mask, slots, dropout, kernel=kernel)
     return _out(cfg, read)
 
 
@@ -113,6 +107,11 @@ def _query(cfg: TransformerConfig, x: Array) -> Array:
   # What is not divided by begins smaller (Raffel et al. 2020's code).
   by_width = cfg.init in ('fan_in', 'glorot')
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
+
+
+def _kernel(module: nn.Module) -> Kernel | None:
+  """Returns what computes attention; to make parameters, any does."""
+  return None if module.is_initializing() else module.config.kernel
 
 
 def _dropout(cfg: TransformerConfig) -> Dropout | None:

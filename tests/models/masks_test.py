@@ -175,11 +175,19 @@ def test_two_ways_to_cut_a_row_into_documents_are_refused():
     segments & segments
 
 
-@pytest.mark.parametrize('size', [jnp.array(1.5), jnp.array([[1, 2]])])
-def test_a_window_is_a_whole_number_or_one_for_each_layer(size):
+def test_a_window_is_a_whole_number_that_holds_where_it_is_said():
   with pytest.raises(TypeCheckError):
-    masks.window(size)
-  assert masks.window(jnp.array([1, 2])).window.shape == (2,)
+    masks.window(1.5)
+  row = jnp.arange(3)[None]
+  for banded, last in ((True, '.##'), (False, '###')):
+    mask = masks.window(2, jnp.asarray([banded]))
+    mask = mask.replace(banded=mask.banded[0])  # As a scan over layers does.
+    assert drawn(mask.dense(row, row)[0, 0]) == ['#..', '##.', last]
+
+
+def test_a_window_of_some_layers_is_not_joined_with_another():
+  with pytest.raises(ValueError, match='cannot be joined'):
+    masks.window(3) & masks.window(2, jnp.asarray([True]))
 
 
 def test_attention_reads_what_the_mask_shows_and_is_finite_where_it_is_nothing():

@@ -1,0 +1,1 @@
+"""What computes attention; `lm.models.attention` chooses among them."""
