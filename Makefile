@@ -81,11 +81,11 @@ find_python = for python in $(2); do \
 	@touch $@
 
 .venv/.ready-peers: .venv/.ready-test
-	@echo 'Installing torch and transformers, which tests compare with, into .venv.'
-	@$(RUN) $(INSTALL) -e '.[test,peers]'
+	@echo 'Installing torch, transformers and Apache Beam for tests into .venv.'
+	@$(RUN) $(INSTALL) -e '.[test,peers,beam]'
 	@touch $@
 
-# The newest Python has the newest JAX; neither torch nor transformers is there.
+# The newest Python has the newest JAX, and none of those.
 PYENV = $(shell pyenv root 2>/dev/null)/versions
 NEWEST = $(foreach v,3.13 3.12,python$(v) $(wildcard $(PYENV)/$(v).*/bin/python))
 

@@ -30,6 +30,7 @@ FORBIDDEN = (
   # What compares a conversion with transformers, where that is installed.
   (r'(lm|experiments/(?!convert)|configs)/', r'torch|transformers'),
   (r'(lm/(?!training/checkpoint)|experiments/)', r'orbax'),
+  (r'(lm/(?!data/beam_pipeline)|experiments/|configs/)', r'apache_beam'),
   (r'lm/data/', r'jax|flax|optax'),
   (r'lm/', r'experiments|configs|tests|benchmarks'),
   (r'configs/', r'(?!ml_collections$).*'),
@@ -116,6 +117,7 @@ def test_every_part_of_lm_has_its_layer():
     ('lm/training/loop.py', 'import orbax.checkpoint as ocp'),
     ('lm/training/loop.py', 'from . import step'),
     ('lm/data/sources.py', 'import jax.numpy as jnp'),
+    ('lm/data/beam_build.py', 'import apache_beam as beam'),
     ('lm/types.py', 'from lm import models'),
     ('lm/interop/huggingface.py', 'import torch'),
     ('experiments/train.py', 'from tensorflow import io'),

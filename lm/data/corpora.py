@@ -34,13 +34,14 @@ class Corpus:
 
   Attributes:
     name: What it is, for people and file names.
-    read: Yields the documents of one side.
+    parts: Each yields the documents of one side in a part of the text; can be
+      pickled, and read wherever the files are.
     files: The files whose bytes decide the text.
     settings: What else decides the text and its sides.
   """
 
   name: str
-  read: Callable[[str], Iterator[str]]
+  parts: tuple[Callable[[str], Iterator[str]], ...]
   files: tuple[pathlib.Path, ...]
   settings: tuple
 
@@ -52,7 +53,9 @@ class Corpus:
     """
     if split not in SIDES:
       raise ValueError(f'split is {split!r}, but a corpus has {SIDES}.')
-    documents = self.read(split)
+    documents = itertools.chain.from_iterable(
+      part(split) for part in self.parts
+    )
     first = next(documents, None)
     if first is None:
       raise UserError(
@@ -147,18 +150,37 @@ def _by_hash(
   return (text for text in every() if side(text, validation) == split)
 
 
+def _hashed(
+  readers: Iterable[Callable[[], Iterable[str]]], validation: float
+) -> tuple[Callable[[str], Iterator[str]], ...]:
+  """Returns the parts that readers make, each document's side decided by hash."""
+  return tuple(functools.partial(_by_hash, r, validation) for r in readers)
+
+
+def _on_side(
+  own: str, every: Callable[[], Iterator[str]], split: str
+) -> Iterator[str]:
+  """Yields what a publisher has put on side `own`."""
+  return every() if split == own else iter(())
+
+
 def _text(path: str, field: str, split: str, validation: float) -> Corpus:
   """Files of text: a document is a run of lines between blank ones."""
   del field
   files = text_files.find(path)
   if split == 'tail':
-    read = functools.partial(_ends, files, validation)
+    parts = (functools.partial(_ends, files, validation),)
   else:
-    every = functools.partial(text_files.paragraphs, files)
-    read = functools.partial(_by_hash, every, validation)
+    parts = _hashed(
+      (
+        functools.partial(text_files.paragraphs, spans)
+        for spans in text_files.cut(files, after_blank=True)
+      ),
+      validation,
+    )
   return Corpus(
     name=_name('text', pathlib.Path(path).name),
-    read=read,
+    parts=parts,
     files=files,
     settings=('text', split, validation),
   )
@@ -179,10 +201,13 @@ def _jsonl(path: str, field: str, split: str, validation: float) -> Corpus:
   """Files of a JSON object a line: a document is the text in one field."""
   del split
   files = text_files.find(path)
-  every = functools.partial(text_files.fields, files, field)
+  readers = (
+    functools.partial(text_files.fields, spans, field)
+    for spans in text_files.cut(files, after_blank=False)
+  )
   return Corpus(
     name=_name('jsonl', pathlib.Path(path).name),
-    read=functools.partial(_by_hash, every, validation),
+    parts=_hashed(readers, validation),
     files=files,
     settings=('jsonl', field, validation),
   )
@@ -194,15 +219,20 @@ def _tfds(path: str, field: str, split: str, validation: float) -> Corpus:
   from lm.data import tfds_text  # Importing TFDS takes a second.
 
   builder = tfds_text.prepare(path, field)
-  documents = functools.partial(tfds_text.documents, builder, field)
   if 'validation' in builder.info.splits:
-    splits, read = SIDES, documents
+    splits = SIDES
+    parts = tuple(
+      functools.partial(_on_side, side, every)
+      for side in splits
+      for every in tfds_text.readers(builder, field, side)
+    )
   else:
-    every = functools.partial(documents, 'train')
-    splits, read = ('train',), functools.partial(_by_hash, every, validation)
+    splits = ('train',)
+    readers = tfds_text.readers(builder, field, 'train')
+    parts = _hashed(readers, validation)
   return Corpus(
     name=_name('tfds', path),
-    read=read,
+    parts=parts,
     files=tuple(tfds_text.files(builder, splits)),
     settings=('tfds', field, splits, validation),
   )
@@ -214,7 +244,13 @@ def _wikitext(path: str, field: str, split: str, validation: float) -> Corpus:
   found = wikitext.sides(text_files.find(path))
   return Corpus(
     name=_name('wikitext', pathlib.Path(path).name),
-    read=lambda side: wikitext.articles(found[side]),
+    parts=tuple(
+      functools.partial(
+        _on_side, side, functools.partial(wikitext.articles, [file])
+      )
+      for side, files in found.items()
+      for file in files
+    ),
     files=(*found['train'], *found['validation']),
     settings=('wikitext',),
   )
@@ -225,7 +261,7 @@ def _stdlib(path: str, field: str, split: str, validation: float) -> Corpus:
   del path, field, split
   return Corpus(
     name='stdlib',
-    read=functools.partial(_by_hash, stdlib_prose.documents, validation),
+    parts=_hashed([stdlib_prose.documents], validation),
     files=stdlib_prose.files(),
     settings=('stdlib', sys.version_info[:2], validation),
   )
@@ -236,7 +272,7 @@ def _dialogues(path: str, field: str, split: str, validation: float) -> Corpus:
   del path, field, split
   return Corpus(
     name='dialogues',
-    read=functools.partial(_by_hash, _spoken, validation),
+    parts=_hashed([_spoken], validation),
     files=(DIALOGUES,),
     settings=('dialogues', validation),
   )

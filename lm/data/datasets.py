@@ -104,6 +104,26 @@ class Dataset:
     return mixture.Mixture(made, mixture.shares_of(self.weights), seed)
 
 
+def tokenize_here(
+  corpus: Corpus,
+  side: str,
+  tokenizer: Tokenizer,
+  directory: pathlib.Path,
+  end_of_text: bool,
+  workers: int,
+  words: str,
+) -> None:
+  """Makes the token store of one side of a corpus on this machine."""
+  token_store.build(
+    corpus.documents(side),
+    tokenizer,
+    directory,
+    end_of_text,
+    workers or _num_cores(),
+    words,
+  )
+
+
 def build(
   source: str,
   length: int,
@@ -122,6 +142,7 @@ def build(
   words: Literal['tokenizer', 'spaces'] = 'tokenizer',
   cache: str = '',
   workers: int = 0,
+  make_store: Callable[..., None] = tokenize_here,
 ) -> Dataset:
   """Returns the text that a config asks for, tokenized when it is first used.
 
@@ -151,6 +172,7 @@ def build(
     cache: Where stores and tokenizers are kept; '' for the environment's
       LM_CACHE, or else ~/.cache/lm.
     workers: How many processes tokenize; 0 for one for each core.
+    make_store: Makes a store where there is none, as `tokenize_here` does.
   """
   if packing not in PACKINGS:
     raise UserError(
@@ -164,14 +186,7 @@ def build(
 
   def tokenize(side: str, corpus: Corpus) -> TokenStore:
     def make(directory: pathlib.Path) -> None:
-      token_store.build(
-        corpus.documents(side),
-        learned,
-        directory,
-        end_of_text,
-        workers or _num_cores(),
-        words,
-      )
+      make_store(corpus, side, learned, directory, end_of_text, workers, words)
 
     settings = (token_store.VERSION, side, learned.fingerprint(), end_of_text)
     if words != 'tokenizer':

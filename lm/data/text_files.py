@@ -10,10 +10,26 @@ import pathlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
 from lm.types import UserError
 
+PART = 1 << 26  # Bytes that `cut` aims at.
 LONE_SURROGATE = re.compile('[\ud800-\udfff]')
+
+
+class Span(NamedTuple):
+  """Whole documents of a file: `Span(file)` is all of them.
+
+  Attributes:
+    file: Where they are.
+    start: The first byte.
+    end: Where the bytes end; None: with the file.
+  """
+
+  file: pathlib.Path
+  start: int = 0
+  end: int | None = None
 
 
 def find(path: str) -> tuple[pathlib.Path, ...]:
@@ -46,21 +62,47 @@ def find(path: str) -> tuple[pathlib.Path, ...]:
   return files
 
 
-def lines(file: pathlib.Path) -> Iterator[str]:
-  """Yields the lines of a file, each with its end of line as a bare newline.
+def cut(
+  files: Iterable[pathlib.Path], after_blank: bool
+) -> tuple[tuple[Span, ...], ...]:
+  """Returns the files in parts of about `PART` bytes, in order.
+
+  Small files share a part. A large one is divided, but not a compressed one,
+  which can be read from its beginning alone.
+
+  Args:
+    files: What is divided.
+    after_blank: Whether a document begins after a blank line, not at any line.
+  """
+  parts, part, size = [], [], 0
+  for file in files:
+    for span, more in _spans(file, after_blank):
+      part.append(span)
+      size += more
+      if size >= PART:
+        parts.append(tuple(part))
+        part, size = [], 0
+  return (*parts, tuple(part)) if part else tuple(parts)
+
+
+def lines(
+  file: pathlib.Path, start: int = 0, end: int | None = None
+) -> Iterator[str]:
+  """Yields the lines of a `Span`, each with a bare newline as its end.
 
   Raises:
     UserError: A byte is not UTF-8, or a `.gz` file is not intact.
   """
-  offset = 0
-  for number, line in enumerate(_bytes_by_line(file), start=1):
+  offset = start
+  for number, line in enumerate(_bytes_by_line(file, start, end), start=1):
     try:
       text = line.decode()
     except UnicodeDecodeError as error:
       raise UserError(
         f'{file} is not UTF-8 text: byte 0x{line[error.start]:02x} at offset'
-        f' {offset + error.start}, in line {number}, is not valid. Convert the'
-        ' file to UTF-8 (iconv does), or take it out of config.data.path.'
+        f' {offset + error.start}, in line {_lines_before(file, start) + number}'
+        ', is not valid. Convert the file to UTF-8 (iconv does), or take it out'
+        ' of config.data.path.'
       ) from error
     if offset == 0:
       text = text.removeprefix('\ufeff')  # Some editors mark UTF-8 with it.
@@ -68,26 +110,31 @@ def lines(file: pathlib.Path) -> Iterator[str]:
     yield text[:-2] + '\n' if text.endswith('\r\n') else text
 
 
-def paragraphs(files: Iterable[pathlib.Path]) -> Iterator[str]:
-  """Yields each run of lines between blank ones; no file's end is crossed."""
-  for file in files:
-    for blank, block in itertools.groupby(lines(file), str.isspace):
+def paragraphs(spans: Iterable[Span]) -> Iterator[str]:
+  """Yields each run of lines between blank ones; no span's end is crossed."""
+  for span in spans:
+    for blank, block in itertools.groupby(lines(*span), str.isspace):
       if not blank:
         yield ''.join(block).removesuffix('\n')
 
 
-def fields(files: Iterable[pathlib.Path], field: str) -> Iterator[str]:
+def fields(spans: Iterable[Span], field: str) -> Iterator[str]:
   """Yields the text in one field of the JSON object on each line.
 
   Raises:
     UserError: A line has no such text.
   """
-  for file in files:
-    for number, line in enumerate(lines(file), start=1):
-      if not line.isspace():
-        text = _field(line, field, f'{file}, line {number},')
-        if text and not text.isspace():
-          yield text
+  for span in spans:
+    for number, line in enumerate(lines(*span), start=1):
+      if line.isspace():
+        continue
+      try:
+        text = _field(line, field)
+      except UserError as error:
+        number += _lines_before(span.file, span.start)
+        raise UserError(f'{span.file}, line {number}, {error}') from error
+      if text and not text.isspace():
+        yield text
 
 
 def digest(file: pathlib.Path) -> bytes:
@@ -101,10 +148,40 @@ def is_compressed(file: pathlib.Path) -> bool:
   return file.suffix == '.gz'
 
 
-def _bytes_by_line(file: pathlib.Path) -> Iterator[bytes]:
+def _spans(file: pathlib.Path, after_blank: bool) -> Iterator[tuple[Span, int]]:
+  """Yields the spans of a file, with their sizes."""
+  start, size = 0, file.stat().st_size
   if not is_compressed(file):
     with open(file, 'rb') as stream:
-      yield from stream
+      while (end := _beginning(stream, start + PART, after_blank)) < size:
+        yield Span(file, start, end), end - start
+        start = end
+  yield Span(file, start), size - start
+
+
+def _beginning(stream: BinaryIO, place: int, after_blank: bool) -> int:
+  """Returns where a document can begin, somewhere behind `place`."""
+  stream.seek(place)
+  stream.readline()  # It was begun before.
+  while after_blank and (line := stream.readline()):
+    if line.isspace():
+      break
+  return stream.tell()
+
+
+def _lines_before(file: pathlib.Path, offset: int) -> int:
+  return sum(1 for _ in _bytes_by_line(file, 0, offset)) if offset else 0
+
+
+def _bytes_by_line(
+  file: pathlib.Path, start: int, end: int | None
+) -> Iterator[bytes]:
+  if not is_compressed(file):
+    with open(file, 'rb') as stream:
+      stream.seek(start)
+      while start != end and (line := stream.readline()):
+        yield line
+        start += len(line)
     return
   try:
     with gzip.open(file, 'rb') as stream:
@@ -117,29 +194,29 @@ def _bytes_by_line(file: pathlib.Path) -> Iterator[bytes]:
     ) from error
 
 
-def _field(line: str, field: str, where: str) -> str:
+def _field(line: str, field: str) -> str:
   try:
     record = json.loads(line)
   except ValueError as error:
     raise UserError(
-      f"{where} is not JSON: {error}. Source 'jsonl' wants a JSON object on"
-      " each line; plain text is config.data.source='text'."
+      f"is not JSON: {error}. Source 'jsonl' wants a JSON object on each line;"
+      " plain text is config.data.source='text'."
     ) from error
   if not isinstance(record, dict):
     raise UserError(
-      f'{where} is JSON but not an object, so it has no field {field!r}. Write'
+      f'is JSON but not an object, so it has no field {field!r}. Write'
       f' every line as {{"{field}": "..."}}.'
     )
   text = record.get(field)
   if not isinstance(text, str):
     texts = [name for name, value in record.items() if isinstance(value, str)]
     raise UserError(
-      f'{where} has no text in a field {field!r}; the fields with text are'
+      f'has no text in a field {field!r}; the fields with text are'
       f' {texts}. Set config.data.field to one of them, or mend the line.'
     )
   if LONE_SURROGATE.search(text):
     raise UserError(
-      f'{where} has half of a surrogate pair in {field!r}, which is not a'
+      f'has half of a surrogate pair in {field!r}, which is not a'
       ' character. Mend the line, or drop it.'
     )
   return text

@@ -1,11 +1,13 @@
 """Text from TensorFlow Datasets, read without TensorFlow."""
 
+import functools
 import importlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow_datasets as tfds
 
+from lm.data import text_files
 from lm.types import UserError
 
 # TFDS knows the datasets of these modules only once they are imported: its own
@@ -53,13 +55,31 @@ def prepare(path: str, field: str) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def documents(
+def readers(
   builder: tfds.core.DatasetBuilder, field: str, split: str
+) -> Iterator[Callable[[], Iterator[str]]]:
+  """Yields what reads each part of one of the dataset's own splits.
+
+  A part has about `text_files.PART` bytes. A reader needs the files of the
+  dataset, and not what built it.
+  """
+  info = builder.info.splits[split]
+  num_parts = 1 + info.num_bytes // text_files.PART
+  size = 1 + info.num_examples // num_parts
+  directory = pathlib.Path(builder.data_path)
+  for start in range(0, info.num_examples, size):
+    part = range(start, min(start + size, info.num_examples))
+    yield functools.partial(documents, directory, field, split, part)
+
+
+def documents(
+  directory: pathlib.Path, field: str, split: str, part: range
 ) -> Iterator[str]:
-  """Yields the text of every example of one of the dataset's own splits."""
+  """Yields the text of the examples whose numbers are in `part`."""
+  builder = tfds.builder_from_directory(directory)
   examples = builder.as_data_source(split=split)
-  for start in range(0, len(examples), CHUNK):
-    chunk = range(start, min(start + CHUNK, len(examples)))
+  for start in range(part.start, part.stop, CHUNK):
+    chunk = range(start, min(start + CHUNK, part.stop))
     for number, example in zip(chunk, examples.__getitems__(chunk)):
       try:
         document = example[field].decode()

@@ -82,6 +82,14 @@ def open(directory: pathlib.Path) -> TokenStore:
   )
 
 
+def counts(store: TokenStore) -> dict[str, int]:
+  """Returns how many documents, tokens, and bytes of text are in a store."""
+  meta = _meta(store.directory)
+  return {
+    name: meta[f'num_{name}'] for name in ('documents', 'tokens', 'bytes')
+  }
+
+
 def verify(store: TokenStore) -> None:
   """Reads a whole store, as is due after a copy.
 
@@ -116,11 +124,7 @@ def build(
   Raises:
     UserError: There are no tokens, the disk is full, or memory ran out.
   """
-  if end_of_text and tokenizer.end_id is None:
-    raise UserError(
-      'config.data.end_of_text is True, but the tokenizer has no token that'
-      ' ends a text. Set it to False, or use another config.data.tokenizer.'
-    )
+  tokenization.check_end(tokenizer, end_of_text)
   work = functools.partial(
     tokenization.tokenize,
     tokenizer=tokenizer,
@@ -128,30 +132,45 @@ def build(
     words=words,
   )
   chunks = tokenization.chunks(documents, tokenizer)
+  with contextlib.closing(
+    processes.map_in_order(work, chunks, workers)
+  ) as parts:
+    return write(_with_bar(parts), tokenizer, directory)
+
+
+def write(
+  parts: Iterable[Tokenized], tokenizer: Tokenizer, directory: pathlib.Path
+) -> TokenStore:
+  """Writes what is tokenized into a store, however it is divided into parts.
+
+  Raises:
+    UserError: There are no tokens, or the disk is full.
+  """
+  with full_disk_said(directory), atomic.new_directory(directory) as path:
+    meta = {
+      'version': VERSION,
+      'tokenizer': tokenizer.fingerprint(),
+      'vocab_size': tokenizer.vocab_size,
+      'bytes_by_id': tokenizer.bytes_of_id is not None,
+      **_write(parts, path, tokenizer.bytes_of_id),
+    }
+    (path / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')
+  return open(directory)
+
+
+@contextlib.contextmanager
+def full_disk_said(target: pathlib.Path) -> Iterator[None]:
+  """Raises UserError where the disk of `target` is full."""
   try:
-    with (
-      contextlib.closing(
-        processes.map_in_order(work, chunks, workers)
-      ) as parts,
-      atomic.new_directory(directory) as path,
-    ):
-      meta = {
-        'version': VERSION,
-        'tokenizer': tokenizer.fingerprint(),
-        'vocab_size': tokenizer.vocab_size,
-        'bytes_by_id': tokenizer.bytes_of_id is not None,
-        **_write(_with_bar(parts), path, tokenizer.bytes_of_id),
-      }
-      (path / 'meta.json').write_text(json.dumps(meta, indent=2) + '\n')
+    yield
   except OSError as error:
     if error.errno != errno.ENOSPC:
       raise
     raise UserError(
-      f'The disk of {directory.parent} is full, so the token store could not be'
-      ' built; what there was of it is removed. Free some space, or set'
+      f'The disk of {target.parent} is full, so the token store could not be'
+      ' built; what was half written is removed. Free some space, or set'
       ' config.data.cache to a directory on another disk.'
     ) from error
-  return open(directory)
 
 
 def _meta(directory: pathlib.Path) -> dict[str, Any]:

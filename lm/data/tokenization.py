@@ -57,6 +57,15 @@ class Tokenized(NamedTuple):
   ends_document: Bool[np.ndarray, 'P']
 
 
+def check_end(tokenizer: Tokenizer, end_of_text: bool) -> None:
+  """Raises UserError if documents are to have an end, and there is none."""
+  if end_of_text and tokenizer.end_id is None:
+    raise UserError(
+      'config.data.end_of_text is True, but the tokenizer has no token that'
+      ' ends a text. Set it to False, or use another config.data.tokenizer.'
+    )
+
+
 def chunks(documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[Chunk]:
   """Yields the documents in chunks of about `CHUNK` characters."""
   chunk, size = Chunk([], []), 0

@@ -91,7 +91,7 @@ SECTIONS = {
   '': lambda: fields_of(Run),
   'model': models.fields,
   'objective': _objective,
-  'data': lambda: fields_of(datasets.build),
+  'data': lambda: fields_of(datasets.build, without=('make_store',)),
   'optimizer': _optimizer,
   'parallel': _parallel,
   'hosts': lambda: fields_of(hosts.start),

@@ -10,7 +10,7 @@ from lm.types import UserError
 
 
 def _paragraphs(*files):
-  return list(text_files.paragraphs(files))
+  return list(text_files.paragraphs(map(text_files.Span, files)))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_reading_a_file_holds_little_of_it_in_memory(tmp_path):
   file.write_text(('word ' * 200 + '\n\n') * 8000)
   tracemalloc.start()
 
-  count = sum(1 for _ in text_files.paragraphs([file]))
+  count = sum(1 for _ in text_files.paragraphs([text_files.Span(file)]))
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
 
@@ -122,7 +122,10 @@ def test_a_field_of_json_lines_is_read(tmp_path):
     '{"text": " "}\n{"text": "\\u4f60\\u597d"}',
   )
 
-  assert list(text_files.fields([file], 'text')) == ['one\n\nstill one', '你好']
+  assert list(text_files.fields([text_files.Span(file)], 'text')) == [
+    'one\n\nstill one',
+    '你好',
+  ]
 
 
 @pytest.mark.parametrize(
@@ -142,4 +145,47 @@ def test_a_line_without_the_field_is_named(tmp_path, line, message):
   file.write_text('{"text": "good"}\n' + line)
 
   with pytest.raises(UserError, match=f'a.jsonl, {message}'):
-    list(text_files.fields([file], 'text'))
+    list(text_files.fields([text_files.Span(file)], 'text'))
+
+
+@pytest.mark.parametrize('after_blank', [True, False])
+@pytest.mark.parametrize('size', [1, 7, 50, 333, 100_000])
+def test_parts_have_all_documents_each_once_and_in_order(
+  tmp_path, monkeypatch, after_blank, size
+):
+  names = ['a.txt', 'b.txt.gz', 'c.txt', 'd.txt', 'e.txt']
+  texts = ['one\r\ntwo\r\n\r\n\r\n 你好\n \t\nx' * 30, 'packed\n\n' * 20, '']
+  texts += ['\ufeff\n\n\nlast', 'long ' * 500 + '\n\nend\n']
+  for name, text in zip(names, texts):
+    code = text.encode()
+    code = gzip.compress(code) if name.endswith('.gz') else code
+    (tmp_path / name).write_bytes(code)
+  files = [tmp_path / name for name in names]
+  whole = _paragraphs(*files)
+  monkeypatch.setattr(text_files, 'PART', size)
+
+  parts = text_files.cut(files, after_blank)
+
+  if after_blank:
+    read = [t for spans in parts for t in text_files.paragraphs(spans)]
+    assert read == whole
+  lines = [t for spans in parts for s in spans for t in text_files.lines(*s)]
+  assert lines == [t for file in files for t in text_files.lines(file)]
+  assert [len(parts) == 1, len(parts) > 1] == [size == 100_000, size < 1000]
+  sizes = [(s.end or s.file.stat().st_size) - s.start for p in parts for s in p]
+  assert sum(sizes) == sum(file.stat().st_size for file in files)
+
+
+def test_a_mistake_in_a_later_part_is_said_with_its_place(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(text_files, 'PART', 30)
+  (tmp_path / 'a.jsonl').write_bytes(b'{"text": "good"}\n' * 9 + b'bad\n')
+  (tmp_path / 'b.txt').write_bytes(b'good\n\n' * 20 + b'b\xe9d\n')
+
+  *_, last = text_files.cut([tmp_path / 'a.jsonl'], after_blank=False)
+  with pytest.raises(UserError, match=r'a\.jsonl, line 10, is not JSON'):
+    list(text_files.fields(last, 'text'))
+  *_, last = text_files.cut([tmp_path / 'b.txt'], after_blank=True)
+  with pytest.raises(UserError, match='byte 0xe9 at offset 121, in line 41,'):
+    list(text_files.paragraphs(last))

@@ -1,5 +1,6 @@
 """Datasets of TFDS are built and read in a process without TensorFlow."""
 
+import pickle
 import sys
 from types import MappingProxyType
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from lm.data import corpora
+from lm.data import corpora, text_files
 from lm.types import UserError
 
 HERE = 'tests.data.tfds_text_test'
@@ -92,6 +93,16 @@ def test_a_dataset_without_a_validation_split_is_split_by_hash():
   assert sorted(train + validation) == sorted(TEXTS)
   assert {corpora.side(text, 0.1) for text in train} == {'train'}
   assert {corpora.side(text, 0.1) for text in validation} == {'validation'}
+
+
+@pytest.mark.parametrize('name', ['Split', 'Unsplit'])
+def test_parts_can_be_read_elsewhere_and_make_up_the_whole(name, monkeypatch):
+  whole = corpora.build('tfds', f'{HERE}:{name}')
+  monkeypatch.setattr(text_files, 'PART', 5000)
+  corpus = pickle.loads(pickle.dumps(corpora.build('tfds', f'{HERE}:{name}')))
+
+  assert len(corpus.parts) > 10 >= 2 >= len(whole.parts)
+  assert _sides(corpus) == _sides(whole)
 
 
 def test_a_dataset_that_was_built_before_is_read_by_its_name():
