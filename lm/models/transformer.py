@@ -71,10 +71,7 @@ class Attention(nn.Module):
       key, value = kv_cache.append(self, key, value, slots, cfg.max_len)
     else:
       slots = jnp.arange(x.shape[1])[None]
-    read = attend(
-      query, key, value, mask, slots, _dropout(cfg), bias, cfg.kernel
-    )
-    return _out(cfg, read)
+    return _read(cfg, query, key, value, mask, slots, bias)
 
 
 class CrossAttention(nn.Module):
@@ -95,11 +92,8 @@ class CrossAttention(nn.Module):
       else (_heads(cfg, source, 'key'), _heads(cfg, source, 'value')),
     )
     slots = jnp.arange(x.shape[1])[None]
-    query, mask = _query(cfg, x), context.source_mask
-    read = attend(
-      query, key, value, mask, slots, _dropout(cfg), kernel=cfg.kernel
-    )
-    return _out(cfg, read)
+    mask = context.source_mask
+    return _read(cfg, _query(cfg, x), key, value, mask, slots)
 
 
 def _heads(cfg: TransformerConfig, x: Array, name: str, scale: float = 1.0):
@@ -115,13 +109,12 @@ def _query(cfg: TransformerConfig, x: Array) -> Array:
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
 
 
-def _dropout(cfg: TransformerConfig) -> Dropout | None:
-  """Returns what drops attention weights, or None if nothing is dropped."""
+def _read(cfg: TransformerConfig, query, key, value, mask, slots, bias=None):
+  """Returns what the heads read, together; arguments as those of `attend`."""
+  key, value = (place(x, 'B T H K') for x in (key, value))
   dropout = Dropout(cfg.attention_dropout, name='dropout')
-  return dropout if dropout.is_on else None
-
-
-def _out(cfg: TransformerConfig, read: Array) -> Array:
+  dropout = dropout if dropout.is_on else None
+  read = attend(query, key, value, mask, slots, dropout, bias, cfg.kernel)
   out = dense(cfg, cfg.embed_dim, 'out', (-2, -1), end_scale(cfg))
   return out(place(read, 'B L H K'))
 

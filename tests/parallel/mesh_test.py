@@ -19,16 +19,17 @@ from tests.models import tiny
 @pytest.mark.parametrize(
   'asked, shape',
   [
-    ({}, (8, 1, 1)),
-    ({'data': 8}, (8, 1, 1)),
-    ({'fsdp': 2, 'tensor': 2}, (2, 2, 2)),
-    ({'data': 1, 'fsdp': -1}, (1, 8, 1)),
-    ({'data': 2, 'fsdp': 1, 'tensor': -1}, (2, 1, 4)),
+    ({}, (8, 1, 1, 1)),
+    ({'data': 8}, (8, 1, 1, 1)),
+    ({'fsdp': 2, 'tensor': 2}, (2, 2, 2, 1)),
+    ({'data': 1, 'fsdp': -1}, (1, 8, 1, 1)),
+    ({'data': 2, 'fsdp': 1, 'tensor': -1}, (2, 1, 4, 1)),
+    ({'fsdp': 2, 'sequence': 2}, (2, 2, 1, 2)),
   ],
 )
 def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
   mesh = meshes.make_mesh(**asked)
-  assert mesh.axis_names == ('data', 'fsdp', 'tensor')
+  assert mesh.axis_names == ('data', 'fsdp', 'tensor', 'sequence')
   assert mesh.devices.shape == shape
   assert set(mesh.devices.flat) == set(jax.devices())
   assert ways.build('mesh', **asked).mesh == mesh
@@ -46,6 +47,7 @@ def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
     {'data': -1, 'fsdp': 0},
     {'data': -2, 'fsdp': -4},
     {'data': -1, 'fsdp': -8},
+    {'data': 2, 'sequence': 2},
   ],
 )
 def test_a_mesh_that_does_not_use_the_devices_is_refused(asked):
@@ -175,7 +177,7 @@ def test_a_batch_is_split_over_data_and_fsdp():
   placed = meshes.to_devices({'tokens': rows}, mesh)['tokens']
   np.testing.assert_array_equal(placed, rows)
   for shard in placed.addressable_shards:
-    data, fsdp, _ = np.argwhere(mesh.devices == shard.device)[0]
+    data, fsdp, *_ = np.argwhere(mesh.devices == shard.device)[0]
     first = 4 * data + 2 * fsdp
     np.testing.assert_array_equal(shard.data, rows[first : first + 2])
 
@@ -203,7 +205,8 @@ def test_activations_are_placed_only_where_a_mesh_is_in_force():
 
   assert constraints() == 0
   with meshes.placing(meshes.make_mesh()):
-    assert constraints() == 1 + 7  # After embedding, and in the layers' loop.
+    # The table, what is looked up in it, and in the layers' loop.
+    assert constraints() == 1 + 1 + 9
   assert constraints() == 0
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -53,13 +54,10 @@ def record():
   )
 
 
-def mesh_of(data, fsdp=1, tensor=1):
-  devices = np.array(jax.devices()[: data * fsdp * tensor])
-  return Mesh(
-    devices.reshape(data, fsdp, tensor),
-    meshes.AXES,
-    axis_types=(AxisType.Auto,) * 3,
-  )
+def mesh_of(data, fsdp=1, tensor=1, sequence=1):
+  sizes = data, fsdp, tensor, sequence
+  devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
+  return Mesh(devices, meshes.AXES, axis_types=(AxisType.Auto,) * 4)
 
 
 @functools.cache
@@ -115,7 +113,11 @@ def assert_same(got, expected):
 
 
 DEVICES = [(1, 1, 1), (2, 1, 1), (8, 1, 1)]
-CUTS = [*itertools.product(DEVICES, [1, 2, 4]), ((2, 2, 2), 2)]
+MIXED = [(2, 2, 2), (1, 1, 1, 2), (1, 2, 1, 2), (1, 1, 2, 2), (2, 1, 1, 3)]
+CUTS = [
+  *itertools.product(DEVICES, [1, 2, 4]),
+  *((sizes, 2) for sizes in MIXED),
+]
 
 
 @pytest.mark.parametrize('sizes, microbatches', CUTS[1:])
