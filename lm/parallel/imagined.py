@@ -11,8 +11,12 @@ from lm.parallel import ways
 from lm.types import UserError
 
 # A CPU's compiler would make float32 copies, outside of the loop over layers,
-# of all that the layers keep in bfloat16.
-OPTIONS = {'xla_disable_hlo_passes': 'while-loop-invariant-code-motion'}
+# of all that the layers keep in bfloat16. No code is run, so it may be slow.
+OPTIONS = {
+  'xla_disable_hlo_passes': 'while-loop-invariant-code-motion',
+  'xla_backend_optimization_level': 0,
+  'xla_llvm_disable_expensive_passes': True,
+}
 
 
 def provide(section: Mapping[str, Any], count: int = 0) -> None:

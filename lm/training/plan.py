@@ -5,6 +5,7 @@ run is to have: where every array lives, what a device must hold, and how much
 there is to compute.
 """
 
+import collections
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lm.analysis import flops, memory
+from lm.analysis import collectives, flops, memory
 from lm.data import datasets
 from lm.objectives import Objective
 from lm.parallel import imagined
@@ -32,17 +33,13 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     devices: How many the run is to have; 0: see `imagined.provide`.
   """
   imagined.provide(config['parallel'], devices)
-  parts = imagined_parts(config)
+  parts, state, batch = abstract(config)
   length, run, mesh = config['data']['length'], parts.run, parts.way.mesh
-  batch = assembly.taken_of(
-    imagined_batch(parts.objective, length), parts.model
-  )
-  assembly.check_length(batch, parts.way)
-  _, state = loop.initial(parts, batch, jax.random.key(0))
   flops_of_example = flops.training_flops(
     state.params, flops.lengths_of(batch.inputs)
   )
-  sizes = bytes_per_device(parts, state, batch)
+  compiled = compile_step(parts, state, batch)
+  sizes = bytes_per_device(state, compiled)
   tokens = run.batch_size * length
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   return {
@@ -55,6 +52,7 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     'bytes_per_device': sizes,
     'fits': memory.fits(sizes['total']),
     'bytes_here': limit_here(),
+    'collectives': said(compiled, mesh.shape) if on_cpu() else None,
     'examples_per_device_and_microbatch': run.batch_size
     // shares
     // run.microbatches,
@@ -65,6 +63,15 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     'flops_per_step': flops_of_example * run.batch_size,
     'flops': flops_of_example * run.batch_size * run.num_steps,
   }
+
+
+def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
+  """Returns the parts of a run, its state without memory, and a batch of one."""
+  parts = imagined_parts(config)
+  batch = imagined_batch(parts.objective, config['data']['length'])
+  batch = assembly.taken_of(batch, parts.model)
+  assembly.check_length(batch, parts.way)
+  return parts, loop.initial(parts, batch, jax.random.key(0))[1], batch
 
 
 def imagined_parts(config: Mapping[str, Any]) -> Parts:
@@ -127,10 +134,10 @@ def held(tree: PyTree) -> int:
   )
 
 
-def bytes_per_device(
+def compile_step(
   parts: Parts, state: TrainState, example: Batch
-) -> dict[str, int]:
-  """Returns what the step makes a device hold, as its compiler has it.
+) -> jax.stages.Compiled:
+  """Returns the step of the loop, compiled without an array to run it on.
 
   Args:
     parts: Whose step it is.
@@ -145,10 +152,14 @@ def bytes_per_device(
   with way.placing(mesh):
     step = way.compile_step(loop.step_of(parts), state, mesh)
     lowered = step.lower(*way.imagined(state, batch, mesh), abstract_key)
-    on_cpu = jax.default_backend() == 'cpu'
-    compiled = lowered.compile(imagined.OPTIONS if on_cpu else None)
-  found = compiled.memory_analysis()
-  params = held(state.params)
+    return lowered.compile(imagined.OPTIONS if on_cpu() else None)
+
+
+def bytes_per_device(
+  state: TrainState, compiled: jax.stages.Compiled
+) -> dict[str, int]:
+  """Returns what a step makes a device hold, as its compiler has it."""
+  found, params = compiled.memory_analysis(), held(state.params)
   outputs = found.output_size_in_bytes - found.alias_size_in_bytes
   temporary = found.temp_size_in_bytes + outputs
   return {
@@ -160,6 +171,26 @@ def bytes_per_device(
     'activations': max(temporary - params, 0),  # and this beside them.
     'total': found.argument_size_in_bytes + temporary,
   }
+
+
+def said(
+  compiled: jax.stages.Compiled, mesh: Mapping[str, int]
+) -> list[dict[str, Any]]:
+  """Returns the collectives of a step, by their kind and axes of the mesh."""
+  groups = collections.defaultdict(lambda: [0, 0])
+  for one in collectives.read(compiled.as_text(), mesh):
+    group = groups[one.kind, one.axes]
+    group[0] += one.times
+    group[1] += one.times * one.size
+  return [
+    {'kind': kind, 'axes': list(axes), 'times': times, 'bytes': size}
+    for (kind, axes), (times, size) in sorted(groups.items())
+  ]
+
+
+def on_cpu() -> bool:
+  """Whether a CPU's compiler plans, and not that of the devices here."""
+  return jax.default_backend() == 'cpu'
 
 
 def limit_here() -> int | None:
@@ -198,6 +229,11 @@ def table(planned: Mapping[str, Any]) -> str:
       *lines,
       '',
       f'A step computes {step:.3g} FLOPs, {step / count:.3g} a device.',
+      *(
+        f'{one["times"]} times {one["kind"]} over {", ".join(one["axes"])}, of'
+        f' {one["bytes"] / 1e6:.1f} MB together.'
+        for one in planned['collectives'] or ()
+      ),
       f'An estimate, compiled for {planned["compiled_for"]!r}:'
       f' {sizes["total"] / 1e9:.1f} GB with {memory.SHARE:.0%} of its memory to'
       f' use, it fits into {", ".join(fitting) or "no device known"}; not into'
