@@ -26,6 +26,6 @@ MEMORY = {
 SHARE = 0.9
 
 
-def fits(size: float) -> dict[str, bool]:
+def fits(size: int) -> dict[str, bool]:
   """Returns by the kind of a device whether `size` bytes fit into it."""
   return {kind: size <= SHARE * memory for kind, memory in MEMORY.items()}

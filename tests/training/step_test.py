@@ -61,12 +61,13 @@ def mesh_of(data, fsdp=1, tensor=1, sequence=1):
 
 
 @functools.cache
-def compiled(sizes, microbatches, rate=0.0):
+def compiled(sizes, microbatches, rate=0.0, kernel='plain'):
   """Returns a step on a mesh of these sizes, compiled, and its arguments."""
   rates = dict.fromkeys(
     ('embedding_dropout', 'attention_dropout', 'residual_dropout'), rate
   )
-  model, mesh = tiny.gpt(**SIZES, **rates), mesh_of(*sizes)
+  model = tiny.gpt(**SIZES, **rates, kernel=kernel)
+  mesh = mesh_of(*sizes)
   step = make_train_step(
     model, tiny.causal_lm(), record(), microbatches=microbatches
   )
@@ -125,6 +126,10 @@ def test_gradients_are_sums_over_any_devices_and_microbatches(
   sizes, microbatches
 ):
   assert_same(run(sizes, microbatches), run((1, 1, 1), 1))
+
+
+def test_a_divided_row_may_be_read_chunk_by_chunk():
+  assert_same(run((1, 1, 1, 2), 1, 0.0, 'chunked'), run((1, 1, 1), 1))
 
 
 @pytest.mark.parametrize('sizes', DEVICES[1:])
