@@ -1,6 +1,7 @@
 """Devices, and where on them each array lives."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +54,17 @@ def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
 def test_a_mesh_that_does_not_use_the_devices_is_refused(asked):
   with pytest.raises(UserError, match=r'the 8 devices here.*config\.parallel'):
     meshes.make_mesh(**asked)
+
+
+def test_processes_that_would_read_the_same_rows_are_refused(monkeypatch):
+  of_four = [types.SimpleNamespace(process_index=n // 2) for n in range(8)]
+  make = lambda sizes, *_, **__: types.SimpleNamespace(
+    devices=np.array(of_four).reshape(sizes)
+  )
+  monkeypatch.setattr(jax, 'make_mesh', make)
+  for asked in ({'tensor': 4}, {'tensor': 2, 'sequence': 2}):
+    with pytest.raises(UserError, match='read the same rows, but are of 2 '):
+      meshes.make_mesh(**asked)
 
 
 def test_a_way_to_be_parallel_that_there_is_not_is_refused():
@@ -113,6 +125,22 @@ def test_every_tensor_of_a_gpt2_and_its_optimizer_lives_where_the_table_says():
       assert specs.pop(f'{owner}/{path}') == spec, f'{owner}/{path}'
   assert 'step' in specs and f'{moments}/count' in specs
   assert set(specs.values()) == {P()}  # What is left are counters.
+
+
+def test_a_row_is_split_over_sequence_where_it_divides():
+  mesh = meshes.make_mesh(data=4, sequence=2)
+  spec = lambda *shape: meshes.batch_sharding(shape, mesh).spec
+  assert spec(8, 6) == P(('data', 'fsdp'), 'sequence')
+  assert spec(8, 5) == spec(8) == P(('data', 'fsdp'))
+  rows = np.arange(32).reshape(4, 8)
+  placed = meshes.to_devices({'tokens': rows}, mesh)['tokens']
+  for shard in placed.addressable_shards:
+    data, _, _, part = np.argwhere(mesh.devices == shard.device)[0]
+    expected = rows[data : data + 1, 4 * part : 4 * part + 4]
+    np.testing.assert_array_equal(shard.data, expected)
+  meshes.check_length({'tokens': 6}, mesh)
+  with pytest.raises(UserError, match=r'7 source_tokens .*data\.length'):
+    meshes.check_length({'tokens': 6, 'source_tokens': 7}, mesh)
 
 
 def test_each_device_of_the_mesh_holds_its_part_alone():
