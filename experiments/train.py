@@ -3,6 +3,8 @@
   python -m experiments.train --config=configs/gpt.py --workdir=runs/demo
   python -m experiments.train --config=configs/gpt.py:gpt2 --workdir=runs/gpt2 \\
       --config.data.path='text/*.jsonl.gz' --config.optimizer.learning_rate=3e-4
+  python -m experiments.train --config=configs/gpt.py:gpt2-xl --workdir=runs/xl \\
+      --config.parallel.fsdp=64 --config.batch_size=512 --dry_run
 """
 
 import pathlib
@@ -21,6 +23,7 @@ def main(
   workdir: str,
   allow_change: tuple[str, ...] = (),
   dry_run: bool = False,
+  devices: int = 0,
 ) -> int | None:
   """Trains as the config says.
 
@@ -31,6 +34,8 @@ def main(
     allow_change: A key, or section, in which the config may differ from that of
       the run in workdir.
     dry_run: Prints the whole config and what follows from it, and does nothing.
+    devices: Of a dry run: how many to plan for, on whatever machine; 0: those
+      here or, if config.parallel needs others, as many as its sizes ask for.
   """
   resolved = config.to_dict()
   directory = pathlib.Path(workdir).absolute()
@@ -38,7 +43,9 @@ def main(
     hosts.start(**resolved['hosts'])
   workdirs.check(directory, resolved, allow_change)
   if dry_run:
-    command.report(plan.plan(resolved) | {'config': resolved})
+    planned = plan.plan(resolved, devices)
+    logging.info('%s', plan.table(planned))
+    command.report(planned | {'config': resolved})
     return None
   results = loop.train(resolved, directory)
   logging.info('Done: %s', directory)

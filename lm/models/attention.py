@@ -8,7 +8,7 @@ import jax
 from absl import logging
 from jaxtyping import Array, Float, Int
 
-from lm.models.kernels import case as cases, cudnn, splash
+from lm.models.kernels import case as cases, cudnn, shares, splash
 from lm.models.kernels.case import Case
 from lm.models.kernels.chunked import CHUNK, chunked
 from lm.models.kernels.plain import plain
@@ -62,6 +62,7 @@ def attend(
       biased=bias is not None,
       drops=dropout is not None,
       cached=slots is not None,
+      divided=shares.count('L') > 1,
       platform=jax.default_backend(),
       capability=cases.capability(),
     ),
@@ -112,7 +113,11 @@ def refusal(name: str, case: Case) -> str | None:
       'only the plain one drops attention weights out: for others'
       ' config.model.attention_dropout is 0'
     )
-  return REFUSALS[name](case) if name in REFUSALS else None
+  if name not in REFUSALS:
+    return None
+  if case.divided:
+    return 'it needs whole rows, and config.parallel.sequence divides them'
+  return REFUSALS[name](case)
 
 
 def in_bands(

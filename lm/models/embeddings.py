@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from lm.models import positions as position_encodings
 from lm.models.config import TransformerConfig
+from lm.models.layers import place
 from lm.types import Projection, UserError
 
 
@@ -28,12 +29,14 @@ class Embedding(nn.Module):
   def setup(self):
     cfg = self.config
     stds = (self.std, cfg.embedding_init_std, cfg.init_std)
-    self.table = self.param(
+    table = self.param(
       'embedding',
       _table_init(cfg, next(std for std in stds if std is not None)),
       (num_rows(cfg), cfg.embed_dim),
       cfg.param_dtype,
     )
+    # Whole vectors: split ones would be looked up for the rows of all devices.
+    self.table = place(table, 'V D')
 
   def __call__(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L D']:
     cfg = self.config

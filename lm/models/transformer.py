@@ -12,7 +12,7 @@ from lm.models import (
   masks,
   positions as position_encodings,
 )
-from lm.models.attention import Kernel, attend
+from lm.models.attention import attend
 from lm.models.config import TransformerConfig
 from lm.models.layers import (
   ACTIVATIONS,
@@ -68,9 +68,7 @@ class Attention(nn.Module):
     slots = context.slots
     if slots is not None:
       key, value = kv_cache.append(self, key, value, slots, cfg.max_len)
-    kernel = _kernel(self)
-    read = attend(query, key, value, mask, slots, _dropout(cfg), bias, kernel)
-    return _out(cfg, read)
+    return _read(self, query, key, value, mask, slots, bias)
 
 
 class CrossAttention(nn.Module):
@@ -90,10 +88,8 @@ class CrossAttention(nn.Module):
       if source is None
       else (_heads(cfg, source, 'key'), _heads(cfg, source, 'value')),
     )
-    query, mask, slots = _query(cfg, x), context.source_mask, context.slots
-    kernel, dropout = _kernel(self), _dropout(cfg)
-    read = attend(query, key, value, mask, slots, dropout, kernel=kernel)
-    return _out(cfg, read)
+    query, mask = _query(cfg, x), context.source_mask
+    return _read(self, query, key, value, mask, context.slots)
 
 
 def _heads(cfg: TransformerConfig, x: Array, name: str, scale: float = 1.0):
@@ -109,18 +105,15 @@ def _query(cfg: TransformerConfig, x: Array) -> Array:
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
 
 
-def _kernel(module: nn.Module) -> Kernel | None:
-  """Returns what computes attention; to make parameters, any does."""
-  return None if module.is_initializing() else module.config.kernel
-
-
-def _dropout(cfg: TransformerConfig) -> Dropout | None:
-  """Returns what drops attention weights, or None if nothing is dropped."""
+def _read(module: nn.Module, query, key, value, mask, slots, bias=None):
+  """Returns what the heads read, together; arguments as those of `attend`."""
+  cfg = module.config
+  key, value = (place(x, 'B T H K') for x in (key, value))
   dropout = Dropout(cfg.attention_dropout, name='dropout')
-  return dropout if dropout.is_on else None
-
-
-def _out(cfg: TransformerConfig, read: Array) -> Array:
+  dropout = dropout if dropout.is_on else None
+  # To make parameters, any kernel does.
+  kernel = None if module.is_initializing() else cfg.kernel
+  read = attend(query, key, value, mask, slots, dropout, bias, kernel)
   out = dense(cfg, cfg.embed_dim, 'out', (-2, -1), end_scale(cfg))
   return out(place(read, 'B L H K'))
 

@@ -1,8 +1,9 @@
 """The devices as a mesh, and where on it each array lives."""
 
 import contextlib
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Int
 
 from lm.types import PyTree, UserError, path_of
 
-AXES = ('data', 'fsdp', 'tensor')
+AXES = ('data', 'fsdp', 'tensor', 'sequence')
 ROWS = ('data', 'fsdp')  # The axes that a batch is split over.
 
 # The first pattern found in a parameter's path decides. A spec is aligned to
@@ -28,42 +29,57 @@ PARAMETERS = (
   (r'', P()),  # The rest is small: copied.
 )
 
-# Where the axes of an activation go, by their letters.
+# Where the axes of an activation go, by their letters. Each query reads all
+# keys, so these come together.
 ACTIVATIONS = (
   ('B', ROWS),
-  ('L', None),
+  ('L', 'sequence'),
+  ('T', None),
   ('D', None),
   ('H', 'tensor'),
   ('K', None),
   ('F', 'tensor'),
+  ('V', 'tensor'),
 )
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-  """Returns all devices as a mesh of `data` x `fsdp` x `tensor`.
+def make_mesh(
+  data: int = -1, fsdp: int = 1, tensor: int = 1, sequence: int = 1
+) -> Mesh:
+  """Returns all devices as a mesh of these sizes.
 
   Args:
     data: Copies of the parameters; each sees its share of the batch. -1 stands
       for all devices that the other axes leave.
     fsdp: Parts that each parameter is split into; also splits the batch.
     tensor: Parts that heads and hidden units are split into.
+    sequence: Parts that rows too long for one device are split into.
   """
-  sizes, devices = [data, fsdp, tensor], jax.device_count()
-  known = 1
-  for size in sizes:
-    known *= size if size != -1 else 1
+  sizes, devices = [data, fsdp, tensor, sequence], jax.device_count()
+  known = math.prod(size for size in sizes if size != -1)
   if sizes.count(-1) == 1 and known > 0 and devices % known == 0:
     sizes[sizes.index(-1)] = devices // known
     known = devices
   if min(sizes) < 1 or known != devices:
     raise UserError(
-      f'A mesh of data {data} x fsdp {fsdp} x tensor {tensor} does not use the'
-      f' {devices} devices here. Set config.parallel so that their product is'
-      f' {devices}; one of them may be -1, for the rest.'
+      f'A mesh of data {data} x fsdp {fsdp} x tensor {tensor} x sequence'
+      f' {sequence} does not use the {devices} devices here. Set'
+      f' config.parallel so that their product is {devices}; one of them may be'
+      ' -1, for the rest.'
     )
-  return jax.make_mesh(
+  mesh = jax.make_mesh(
     tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES)
   )
+  for together in mesh.devices.reshape(sizes[0] * sizes[1], -1):
+    processes = {device.process_index for device in together}
+    if len(processes) > 1:
+      raise UserError(
+        f'The {len(together)} devices of config.parallel.tensor {tensor} x'
+        f' sequence {sequence} read the same rows, but are of'
+        f' {len(processes)} processes, each of which reads its own. Set them'
+        ' so that their product divides the devices of a process.'
+      )
+  return mesh
 
 
 def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
@@ -93,9 +109,14 @@ def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
   return jax.tree_util.tree_map_with_path(place, tree)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Each device of the first two axes gets its share of the rows."""
-  return NamedSharding(mesh, P(ROWS))
+def batch_sharding(shape: Sequence[int], mesh: Mesh) -> NamedSharding:
+  """Returns where an array of a batch lives: `[B]`, `[B, L]` or `[B, P]`.
+
+  Rows are split over the first two axes. Answers asked for, of which there are
+  few, are copied over `sequence` where they do not divide.
+  """
+  splits = len(shape) > 1 and shape[1] % mesh.shape['sequence'] == 0
+  return NamedSharding(mesh, P(ROWS, 'sequence') if splits else P(ROWS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -121,14 +142,47 @@ def check_batch(
     )
 
 
+def check_length(lengths: Mapping[str, int], mesh: Mesh) -> None:
+  """Raises UserError unless the rows of a batch divide evenly.
+
+  Args:
+    lengths: How many tokens the inputs of these names have.
+    mesh: What they are spread over.
+  """
+  parts = mesh.shape['sequence']
+  for name, length in lengths.items():
+    if length % parts:
+      raise UserError(
+        f'Rows of {length} {name} do not divide over the {parts} devices of'
+        " mesh axis 'sequence'. Set config.data.length so that they do, or"
+        ' config.parallel.sequence to 1.'
+      )
+
+
 def on_mesh(shapes: PyTree, mesh: Mesh) -> PyTree:
-  """Returns abstract arrays that say where each of them is to live."""
+  """Returns an abstract state that says where each array is to live."""
+  return _told(shapes, state_shardings(shapes, mesh))
+
+
+def imagined(state: PyTree, batch: PyTree, mesh: Mesh) -> tuple[PyTree, PyTree]:
+  """Returns what a compiled step takes, in the abstract.
+
+  Args:
+    state: As `on_mesh` returns it.
+    batch: The global batch.
+    mesh: What they are spread over.
+  """
+  place = lambda array: batch_sharding(array.shape, mesh)
+  return state, _told(batch, jax.tree.map(place, batch))
+
+
+def _told(shapes: PyTree, shardings: PyTree) -> PyTree:
   return jax.tree.map(
     lambda array, sharding: jax.ShapeDtypeStruct(
       array.shape, array.dtype, sharding=sharding
     ),
     shapes,
-    state_shardings(shapes, mesh),
+    shardings,
   )
 
 
@@ -148,9 +202,10 @@ def rows_of_this_process(batch_size: int) -> Int[np.ndarray, 'B']:
 
 def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
   """Returns the global batch of which this process has its own rows."""
-  sharding = batch_sharding(mesh)
   put = jax.make_array_from_process_local_data
-  return jax.tree.map(lambda rows: put(sharding, rows), batch)
+  return jax.tree.map(
+    lambda rows: put(batch_sharding(rows.shape, mesh), rows), batch
+  )
 
 
 def enter(state: PyTree, mesh: Mesh) -> PyTree:

@@ -32,6 +32,20 @@ def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
   )
 
 
+def imagined(state: PyTree, batch: PyTree, mesh: Mesh) -> tuple[PyTree, PyTree]:
+  """Returns what a compiled step takes, in the abstract; see `meshes.imagined`."""
+  count = mesh.size
+
+  def copies(x):
+    return jax.ShapeDtypeStruct((count, *x.shape), x.dtype)
+
+  def shares(x):
+    shape = (count, x.shape[0] // count, *x.shape[1:])
+    return jax.ShapeDtypeStruct(shape, x.dtype)
+
+  return jax.tree.map(copies, state), jax.tree.map(shares, batch)
+
+
 def enter(state: PyTree, mesh: Mesh) -> PyTree:
   """Returns global replicated arrays as one for each device of this process."""
   local = Mesh(np.array(mesh.local_devices), (AXIS,))

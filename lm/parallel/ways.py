@@ -24,9 +24,11 @@ class Way(NamedTuple):
   axis_name: str | None = None
 
 
-def on_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Way:
+def on_mesh(
+  data: int = -1, fsdp: int = 1, tensor: int = 1, sequence: int = 1
+) -> Way:
   """Returns the way of arrays divided over a mesh; see `make_mesh`."""
-  return Way(meshes.make_mesh(data, fsdp, tensor), meshes)
+  return Way(meshes.make_mesh(data, fsdp, tensor, sequence), meshes)
 
 
 def replicated() -> Way:

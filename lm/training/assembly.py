@@ -22,10 +22,10 @@ from lm.types import Batch, Form, UserError, Vocabulary
 
 
 class Parts(NamedTuple):
-  """What a config describes, built."""
+  """What a config describes, built; without a dataset, as for a dry run."""
 
   run: Run
-  dataset: datasets.Dataset
+  dataset: datasets.Dataset | None
   model: nn.Module
   objective: Objective
   tx: optax.GradientTransformation
@@ -43,6 +43,17 @@ def assemble(
     config: With every field of `SECTIONS`.
     splits: Those whose text is needed.
   """
+  complete = outline(config)
+  dataset = datasets.build(**config['data'])
+  parts = complete(dataset.tokenizer.vocabulary)._replace(dataset=dataset)
+  check_prompt(Log(**config['log']), dataset.tokenizer, parts.model.form)
+  for split in splits:  # Refuses a text that is too short.
+    check_length(example(parts, split), parts.way)
+  return parts
+
+
+def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
+  """Builds what no text is needed for; what returns the rest takes a vocabulary."""
   run = Run(**{name: config[name] for name in Run._fields})
   way = ways.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
@@ -55,17 +66,25 @@ def assemble(
     skip_nonfinite=run.skip_nonfinite,
     **config['optimizer'],
   )
-  dataset = datasets.build(**config['data'])
-  model = models.build(**_with_vocabulary(config['model'], dataset))
-  model, objective = pair(
-    model, config['objective'], dataset.tokenizer.vocabulary
-  )
-  check_prompt(Log(**config['log']), dataset.tokenizer, model.form)
   average = optimizers.average(config['optimizer']['name'], run.ema_decay)
-  parts = Parts(run, dataset, model, objective, tx, schedule, average, way)
-  for split in splits:
-    example(parts, split)  # Refuses a text that is too short.
-  return parts
+
+  def complete(vocabulary: Vocabulary) -> Parts:
+    section = _with_vocabulary(config, vocabulary.size)
+    model, objective = pair(
+      models.build(**section), config['objective'], vocabulary
+    )
+    return Parts(run, None, model, objective, tx, schedule, average, way)
+
+  return complete
+
+
+def check_length(batch: Batch, way: Way) -> None:
+  """Raises UserError unless rows as long as those of `batch` divide evenly."""
+  rows = ('tokens', 'source_tokens')
+  lengths = {
+    name: batch.inputs[name].shape[1] for name in rows if name in batch.inputs
+  }
+  meshes.check_length(lengths, way.mesh)
 
 
 def pair(
@@ -115,20 +134,18 @@ def check_prompt(show: Log, tokenizer: Tokenizer, form: Form) -> None:
     )
 
 
-def _with_vocabulary(
-  section: Mapping[str, Any], dataset: datasets.Dataset
-) -> dict[str, Any]:
+def _with_vocabulary(config: Mapping[str, Any], needed: int) -> dict[str, Any]:
   """Returns the `model` section with a vocabulary and positions that suffice."""
-  needed = dataset.tokenizer.vocab_size
+  section, length = config['model'], config['data']['length']
   size = section['vocab_size'] or needed
   if size < needed:
     raise UserError(
       f'The model has a vocabulary of {size} tokens, and the tokenizer one of'
       f' {needed}. Set config.model.vocab_size to {needed} or more.'
     )
-  if dataset.length > section['max_len']:
+  if length > section['max_len']:
     raise UserError(
-      f'An example is {dataset.length} tokens long, and the model has'
+      f'An example is {length} tokens long, and the model has'
       f' {section["max_len"]} positions. Lower config.data.length, or raise'
       ' config.model.max_len.'
     )
@@ -162,7 +179,6 @@ def _rows(
 ) -> tuple[Callable[[Int[np.ndarray, 'B']], Batch], int]:
   """Returns what makes rows by their numbers, and how many there are."""
   run, objective = parts.run, parts.objective
-  taken = models.inputs(parts.model)
 
   def read(length: int) -> Source:
     return dataclasses.replace(parts.dataset, length=length).source(
@@ -183,11 +199,14 @@ def _rows(
     batch = objective.prepare(
       now.examples_at(index), now.draws(index), run.seed
     )
-    inputs = {
-      name: array
-      for name, array in batch.inputs.items()
-      if name in taken or name != 'token_types'
-    }
-    return batch._replace(inputs=inputs)
+    return taken_of(batch, parts.model)
 
   return rows_at, source.size
+
+
+def taken_of(batch: Batch, model: nn.Module) -> Batch:
+  """Returns the batch without the types of tokens, if all are of one type."""
+  inputs = dict(batch.inputs)
+  if 'token_types' not in models.inputs(model):
+    inputs.pop('token_types', None)
+  return batch._replace(inputs=inputs)

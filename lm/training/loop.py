@@ -106,15 +106,7 @@ def begin(
   The newest intact checkpoint of this run, else what `start_from` names, else a
   new state; each array is made where it is to live.
   """
-  init = functools.partial(
-    init_state,
-    parts.model,
-    parts.tx,
-    example(parts, 'train'),
-    key,
-    bool(parts.average),
-  )
-  abstract = meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
+  init, abstract = initial(parts, example(parts, 'train'), key)
   restored = checkpoints.restore(abstract)
   if restored is None and parts.run.start_from:
     restored = restore_origin(parts.run, abstract)
@@ -124,6 +116,15 @@ def begin(
   state, meta = restored
   logging.info('Going on from step %d.', meta['step'])
   return state, meta['step'], meta['metadata']['examples']
+
+
+def initial(
+  parts: Parts, batch: Batch, key: jax.Array
+) -> tuple[Callable[[], TrainState], TrainState]:
+  """Returns what makes a state, and its arrays in the abstract."""
+  model, tx, averages = parts.model, parts.tx, bool(parts.average)
+  init = functools.partial(init_state, model, tx, batch, key, averages)
+  return init, meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
 
 
 def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:

@@ -1,5 +1,11 @@
-"""What follows from a config, before anything is allocated."""
+"""What follows from a config, before anything is allocated.
 
+The step of the loop is compiled for abstract arrays, on as many devices as the
+run is to have: where every array lives, what a device must hold, and how much
+there is to compute.
+"""
+
+import collections
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -7,45 +13,46 @@ from typing import Any
 import jax
 import numpy as np
 
-from lm import models
-from lm.analysis import flops
+from lm.analysis import collectives, flops, memory
 from lm.data import datasets
 from lm.objectives import Objective
-from lm.parallel import mesh as meshes, ways
-from lm.training.assembly import pair
-from lm.training.sections import Run
-from lm.types import Batch, Vocabulary
+from lm.parallel import imagined
+from lm.training import assembly, loop
+from lm.training.assembly import Parts
+from lm.training.step import TrainState
+from lm.types import Batch, PyTree, Vocabulary, path_of
 
 
-def plan(config: Mapping[str, Any]) -> dict[str, Any]:
+def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
   """Returns the sizes that a run has, from abstract arrays alone.
 
   The text is read only if the model takes its vocabulary from it.
+
+  Args:
+    config: With every field of `SECTIONS`.
+    devices: How many the run is to have; 0: see `imagined.provide`.
   """
-  run = Run(**{name: config[name] for name in Run._fields})
-  mesh = ways.build(**config['parallel']).mesh
-  meshes.check_batch(run.batch_size, run.microbatches, mesh)
-  section, length = config['model'], config['data']['length']
-  if section['vocab_size'] is None:
-    vocab_size = datasets.build(**config['data']).tokenizer.vocab_size
-    section = {**section, 'vocab_size': vocab_size}
-  vocabulary = imagined_vocabulary(section['vocab_size'])
-  model, objective = pair(
-    models.build(**section), config['objective'], vocabulary
-  )
-  batch = imagined_batch(objective, length)
-  params = jax.eval_shape(model.init, jax.random.key(0), **batch.inputs)[
-    'params'
-  ]
-  meshes.state_shardings(params, mesh)  # Refuses what does not divide.
+  imagined.provide(config['parallel'], devices)
+  parts, state, batch = abstract(config)
+  length, run, mesh = config['data']['length'], parts.run, parts.way.mesh
   flops_of_example = flops.training_flops(
-    params, flops.lengths_of(batch.inputs)
+    state.params, flops.lengths_of(batch.inputs)
   )
+  compiled = compile_step(parts, state, batch)
+  sizes = bytes_per_device(state, compiled)
   tokens = run.batch_size * length
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   return {
     'devices': dict(mesh.shape),
-    'parameters': sum(math.prod(x.shape) for x in jax.tree.leaves(params)),
+    'compiled_for': jax.devices()[0].device_kind,
+    'parameters': sum(
+      math.prod(x.shape) for x in jax.tree.leaves(state.params)
+    ),
+    'layout': layout(state.params),
+    'bytes_per_device': sizes,
+    'fits': memory.fits(sizes['total']),
+    'bytes_here': limit_here(),
+    'collectives': said(compiled, mesh.shape) if on_cpu() else None,
     'examples_per_device_and_microbatch': run.batch_size
     // shares
     // run.microbatches,
@@ -53,8 +60,33 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     'tokens': tokens * run.num_steps,
     'answers_per_example': batch.weights['tokens'].shape[1],
     'flops_per_token': flops_of_example / length,
+    'flops_per_step': flops_of_example * run.batch_size,
     'flops': flops_of_example * run.batch_size * run.num_steps,
   }
+
+
+def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
+  """Returns the parts of a run, its state without memory, and a batch of one."""
+  parts = imagined_parts(config)
+  batch = imagined_batch(parts.objective, config['data']['length'])
+  batch = assembly.taken_of(batch, parts.model)
+  assembly.check_length(batch, parts.way)
+  return parts, loop.initial(parts, batch, jax.random.key(0))[1], batch
+
+
+def imagined_parts(config: Mapping[str, Any]) -> Parts:
+  """Returns what the config describes, without its text.
+
+  The layers are a loop, as on accelerators: one after another, as a CPU has
+  them, they take long to compile.
+  """
+  section = dict(config['model'])
+  if section['unroll'] is None:
+    section['unroll'] = 1
+  complete = assembly.outline({**config, 'model': section})
+  if section['vocab_size'] is None:
+    return complete(datasets.build(**config['data']).tokenizer.vocabulary)
+  return complete(imagined_vocabulary(section['vocab_size']))
 
 
 def imagined_vocabulary(size: int) -> Vocabulary:
@@ -78,3 +110,134 @@ def imagined_batch(objective: Objective, length: int) -> Batch:
     'next_sentence': np.zeros(1, np.int32),
   }
   return objective.prepare(examples, np.zeros(1, np.int64), 0)
+
+
+def layout(params: PyTree) -> list[dict[str, Any]]:
+  """Returns where each parameter lives, and the bytes of it on one device."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+  return [
+    {
+      'parameter': path_of(path),
+      'shape': list(array.shape),
+      'spec': list(array.sharding.spec),
+      'bytes_per_device': held(array),
+    }
+    for path, array in leaves
+  ]
+
+
+def held(tree: PyTree) -> int:
+  """Returns how many bytes of abstract arrays one device holds."""
+  return sum(
+    math.prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
+    for array in jax.tree.leaves(tree)
+  )
+
+
+def compile_step(
+  parts: Parts, state: TrainState, example: Batch
+) -> jax.stages.Compiled:
+  """Returns the step of the loop, compiled without an array to run it on.
+
+  Args:
+    parts: Whose step it is.
+    state: Abstract, with where it lives.
+    example: A batch of one.
+  """
+  way, mesh, rows = parts.way.run, parts.way.mesh, parts.run.batch_size
+  batch = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), example
+  )
+  abstract_key = jax.eval_shape(lambda: jax.random.key(0))
+  with way.placing(mesh):
+    step = way.compile_step(loop.step_of(parts), state, mesh)
+    lowered = step.lower(*way.imagined(state, batch, mesh), abstract_key)
+    return lowered.compile(imagined.OPTIONS if on_cpu() else None)
+
+
+def bytes_per_device(
+  state: TrainState, compiled: jax.stages.Compiled
+) -> dict[str, int]:
+  """Returns what a step makes a device hold, as its compiler has it."""
+  found, params = compiled.memory_analysis(), held(state.params)
+  outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+  temporary = found.temp_size_in_bytes + outputs
+  return {
+    'parameters': params,
+    'optimizer': held(state.opt_state),
+    'average': held(state.ema),
+    'batch': found.argument_size_in_bytes - held(state),
+    'gradients': params,  # One for each of its own parameters,
+    'activations': max(temporary - params, 0),  # and this beside them.
+    'total': found.argument_size_in_bytes + temporary,
+  }
+
+
+def said(
+  compiled: jax.stages.Compiled, mesh: Mapping[str, int]
+) -> list[dict[str, Any]]:
+  """Returns the collectives of a step, by their kind and axes of the mesh."""
+  groups = collections.defaultdict(lambda: [0, 0])
+  for one in collectives.read(compiled.as_text(), mesh):
+    group = groups[one.kind, one.axes]
+    group[0] += one.times
+    group[1] += one.times * one.size
+  return [
+    {'kind': kind, 'axes': list(axes), 'times': times, 'bytes': size}
+    for (kind, axes), (times, size) in sorted(groups.items())
+  ]
+
+
+def on_cpu() -> bool:
+  """Whether a CPU's compiler plans, and not that of the devices here."""
+  return jax.default_backend() == 'cpu'
+
+
+def limit_here() -> int | None:
+  """Returns the bytes that a step may have of a device here, if it tells."""
+  return (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
+
+
+def table(planned: Mapping[str, Any]) -> str:
+  """Returns what people want to know of a plan."""
+  sizes, mesh = planned['bytes_per_device'], planned['devices']
+  count = math.prod(mesh.values())
+  shape = ' x '.join(f'{axis} {size}' for axis, size in mesh.items())
+  rows = [('parameter', 'shape', 'split over', 'MB')]
+  for row in planned['layout']:
+    split = ', '.join(axis or '-' for axis in row['spec'])
+    size = ' x '.join(map(str, row['shape']))
+    rows.append(
+      (row['parameter'], size, split, f'{row["bytes_per_device"] / 1e6:.2f}')
+    )
+  rows += [('', '', '', '')]
+  rows += [(name, '', '', f'{size / 1e6:.2f}') for name, size in sizes.items()]
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  lines = [
+    f'{name:{widths[0]}}  {size:{widths[1]}}  {split:{widths[2]}}'
+    f'  {megabytes:>{widths[3]}}'
+    for name, size, split, megabytes in rows
+  ]
+  fits = planned['fits']
+  fitting = [kind for kind, does in fits.items() if does]
+  others = [kind for kind, does in fits.items() if not does]
+  step = planned['flops_per_step']
+  here = planned['bytes_here']
+  return '\n'.join(
+    [
+      f'The plan for {count} devices, {shape}; megabytes are of one device.',
+      *lines,
+      '',
+      f'A step computes {step:.3g} FLOPs, {step / count:.3g} a device.',
+      *(
+        f'{one["times"]} times {one["kind"]} over {", ".join(one["axes"])}, of'
+        f' {one["bytes"] / 1e6:.1f} MB together.'
+        for one in planned['collectives'] or ()
+      ),
+      f'An estimate, compiled for {planned["compiled_for"]!r}:'
+      f' {sizes["total"] / 1e9:.1f} GB with {memory.SHARE:.0%} of its memory to'
+      f' use, it fits into {", ".join(fitting) or "no device known"}; not into'
+      f' {", ".join(others) or "any other"}.',
+    ]
+    + ([f'A step has {here / 1e9:.1f} GB of a device here.'] if here else [])
+  )

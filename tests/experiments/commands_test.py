@@ -92,22 +92,6 @@ def test_train_evaluate_generate_and_compare(run, text, tmp_path):
 
 
 @pytest.mark.processes
-def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path):
-  plan = last_line(
-    call(
-      'experiments.train',
-      '--config=configs/gpt.py:gpt2-xl',
-      f'--workdir={tmp_path}/none',
-      '--dry_run',
-    )
-  )
-  assert plan['parameters'] == 1_557_611_200
-  assert plan['tokens_per_step'] == 480 * 1024
-  assert plan['config']['model']['num_layers'] == 48
-  assert not (tmp_path / 'none').exists()
-
-
-@pytest.mark.processes
 def test_a_misspelt_key_ends_with_one_message(tmp_path):
   done = call(
     'experiments.train',

@@ -162,7 +162,7 @@ def test_a_divided_table_gives_the_same(sizes):
   one = scored(1)(given, targets, weights)
   mesh = meshes.make_mesh(*sizes)
   rows, table = (
-    meshes.batch_sharding(mesh),
+    meshes.batch_sharding((8,), mesh),
     {'token': {'embedding': given['table']}},
   )
   where = meshes.state_shardings(table, mesh)['token']['embedding']

@@ -1,6 +1,7 @@
 """Devices, and where on them each array lives."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +20,17 @@ from tests.models import tiny
 @pytest.mark.parametrize(
   'asked, shape',
   [
-    ({}, (8, 1, 1)),
-    ({'data': 8}, (8, 1, 1)),
-    ({'fsdp': 2, 'tensor': 2}, (2, 2, 2)),
-    ({'data': 1, 'fsdp': -1}, (1, 8, 1)),
-    ({'data': 2, 'fsdp': 1, 'tensor': -1}, (2, 1, 4)),
+    ({}, (8, 1, 1, 1)),
+    ({'data': 8}, (8, 1, 1, 1)),
+    ({'fsdp': 2, 'tensor': 2}, (2, 2, 2, 1)),
+    ({'data': 1, 'fsdp': -1}, (1, 8, 1, 1)),
+    ({'data': 2, 'fsdp': 1, 'tensor': -1}, (2, 1, 4, 1)),
+    ({'fsdp': 2, 'sequence': 2}, (2, 2, 1, 2)),
   ],
 )
 def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
   mesh = meshes.make_mesh(**asked)
-  assert mesh.axis_names == ('data', 'fsdp', 'tensor')
+  assert mesh.axis_names == ('data', 'fsdp', 'tensor', 'sequence')
   assert mesh.devices.shape == shape
   assert set(mesh.devices.flat) == set(jax.devices())
   assert ways.build('mesh', **asked).mesh == mesh
@@ -46,11 +48,23 @@ def test_a_mesh_has_all_devices_in_the_shape_asked_for(asked, shape):
     {'data': -1, 'fsdp': 0},
     {'data': -2, 'fsdp': -4},
     {'data': -1, 'fsdp': -8},
+    {'data': 2, 'sequence': 2},
   ],
 )
 def test_a_mesh_that_does_not_use_the_devices_is_refused(asked):
   with pytest.raises(UserError, match=r'the 8 devices here.*config\.parallel'):
     meshes.make_mesh(**asked)
+
+
+def test_processes_that_would_read_the_same_rows_are_refused(monkeypatch):
+  of_four = [types.SimpleNamespace(process_index=n // 2) for n in range(8)]
+  make = lambda sizes, *_, **__: types.SimpleNamespace(
+    devices=np.array(of_four).reshape(sizes)
+  )
+  monkeypatch.setattr(jax, 'make_mesh', make)
+  for asked in ({'tensor': 4}, {'tensor': 2, 'sequence': 2}):
+    with pytest.raises(UserError, match='read the same rows, but are of 2 '):
+      meshes.make_mesh(**asked)
 
 
 def test_a_way_to_be_parallel_that_there_is_not_is_refused():
@@ -111,6 +125,22 @@ def test_every_tensor_of_a_gpt2_and_its_optimizer_lives_where_the_table_says():
       assert specs.pop(f'{owner}/{path}') == spec, f'{owner}/{path}'
   assert 'step' in specs and f'{moments}/count' in specs
   assert set(specs.values()) == {P()}  # What is left are counters.
+
+
+def test_a_row_is_split_over_sequence_where_it_divides():
+  mesh = meshes.make_mesh(data=4, sequence=2)
+  spec = lambda *shape: meshes.batch_sharding(shape, mesh).spec
+  assert spec(8, 6) == P(('data', 'fsdp'), 'sequence')
+  assert spec(8, 5) == spec(8) == P(('data', 'fsdp'))
+  rows = np.arange(32).reshape(4, 8)
+  placed = meshes.to_devices({'tokens': rows}, mesh)['tokens']
+  for shard in placed.addressable_shards:
+    data, _, _, part = np.argwhere(mesh.devices == shard.device)[0]
+    expected = rows[data : data + 1, 4 * part : 4 * part + 4]
+    np.testing.assert_array_equal(shard.data, expected)
+  meshes.check_length({'tokens': 6}, mesh)
+  with pytest.raises(UserError, match=r'7 source_tokens .*data\.length'):
+    meshes.check_length({'tokens': 6, 'source_tokens': 7}, mesh)
 
 
 def test_each_device_of_the_mesh_holds_its_part_alone():
@@ -175,7 +205,7 @@ def test_a_batch_is_split_over_data_and_fsdp():
   placed = meshes.to_devices({'tokens': rows}, mesh)['tokens']
   np.testing.assert_array_equal(placed, rows)
   for shard in placed.addressable_shards:
-    data, fsdp, _ = np.argwhere(mesh.devices == shard.device)[0]
+    data, fsdp, *_ = np.argwhere(mesh.devices == shard.device)[0]
     first = 4 * data + 2 * fsdp
     np.testing.assert_array_equal(shard.data, rows[first : first + 2])
 
@@ -203,7 +233,8 @@ def test_activations_are_placed_only_where_a_mesh_is_in_force():
 
   assert constraints() == 0
   with meshes.placing(meshes.make_mesh()):
-    assert constraints() == 1 + 7  # After embedding, and in the layers' loop.
+    # The table, what is looked up in it, and in the layers' loop.
+    assert constraints() == 1 + 1 + 9
   assert constraints() == 0
 
 

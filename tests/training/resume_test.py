@@ -157,16 +157,47 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
   jax.tree.map(np.testing.assert_array_equal, state(tmp_path), state(whole))
 
 
+# From one device to more; and from eight, with each array in parts, to fewer.
+DIVIDED = ['--config.model.vocab_multiple=2', '--config.parallel.data=1']
+DIVIDED += ['--config.parallel.fsdp=4', '--config.parallel.tensor=2']
+BECOMES = [
+  (1, 2, []),
+  (1, 4, []),
+  (1, 8, []),
+  (8, 8, DIVIDED[:1]),
+  (8, 4, [DIVIDED[0], '--config.parallel.tensor=2']),
+  (8, 2, [DIVIDED[0], '--config.parallel.fsdp=2']),
+  (8, 1, DIVIDED[:1]),
+]
+
+
+@pytest.fixture(scope='module')
+def origin_of(tmp_path_factory, cache, whole_of):
+  """Returns the workdir of a run on so many devices."""
+
+  @functools.cache
+  def train(devices):
+    if devices == 1:
+      return whole_of('gpt')
+    workdir = tmp_path_factory.mktemp('divided')
+    finish(workdir, cache, *DIVIDED, devices=devices)
+    return workdir
+
+  return train
+
+
 @pytest.mark.processes
 @pytest.mark.slow
-@pytest.mark.parametrize('devices', [2, 4, 8])
-def test_a_run_goes_on_with_other_devices(whole, cache, tmp_path, devices):
-  workdir = tmp_path / 'run'
+@pytest.mark.parametrize('before, devices, more', BECOMES)
+def test_a_run_goes_on_with_other_devices(
+  before, devices, more, origin_of, cache, tmp_path
+):
+  whole, workdir = origin_of(before), tmp_path / 'run'
   shutil.copytree(whole, workdir)
   for step in checkpoint_files.steps(workdir / 'checkpoints'):
     if step > 30:
       shutil.rmtree(workdir / 'checkpoints' / str(step))
-  finish(workdir, cache, devices=devices)
+  finish(workdir, cache, *more, devices=devices)
   ours, theirs = (
     [row['loss'] for row in lines(d) if row['step'] > 30]
     for d in (workdir, whole)

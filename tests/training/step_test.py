@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -53,22 +54,20 @@ def record():
   )
 
 
-def mesh_of(data, fsdp=1, tensor=1):
-  devices = np.array(jax.devices()[: data * fsdp * tensor])
-  return Mesh(
-    devices.reshape(data, fsdp, tensor),
-    meshes.AXES,
-    axis_types=(AxisType.Auto,) * 3,
-  )
+def mesh_of(data, fsdp=1, tensor=1, sequence=1):
+  sizes = data, fsdp, tensor, sequence
+  devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
+  return Mesh(devices, meshes.AXES, axis_types=(AxisType.Auto,) * 4)
 
 
 @functools.cache
-def compiled(sizes, microbatches, rate=0.0):
+def compiled(sizes, microbatches, rate=0.0, kernel='plain'):
   """Returns a step on a mesh of these sizes, compiled, and its arguments."""
   rates = dict.fromkeys(
     ('embedding_dropout', 'attention_dropout', 'residual_dropout'), rate
   )
-  model, mesh = tiny.gpt(**SIZES, **rates), mesh_of(*sizes)
+  model = tiny.gpt(**SIZES, **rates, kernel=kernel)
+  mesh = mesh_of(*sizes)
   step = make_train_step(
     model, tiny.causal_lm(), record(), microbatches=microbatches
   )
@@ -115,7 +114,11 @@ def assert_same(got, expected):
 
 
 DEVICES = [(1, 1, 1), (2, 1, 1), (8, 1, 1)]
-CUTS = [*itertools.product(DEVICES, [1, 2, 4]), ((2, 2, 2), 2)]
+MIXED = [(2, 2, 2), (1, 1, 1, 2), (1, 2, 1, 2), (1, 1, 2, 2), (2, 1, 1, 3)]
+CUTS = [
+  *itertools.product(DEVICES, [1, 2, 4]),
+  *((sizes, 2) for sizes in MIXED),
+]
 
 
 @pytest.mark.parametrize('sizes, microbatches', CUTS[1:])
@@ -123,6 +126,10 @@ def test_gradients_are_sums_over_any_devices_and_microbatches(
   sizes, microbatches
 ):
   assert_same(run(sizes, microbatches), run((1, 1, 1), 1))
+
+
+def test_a_divided_row_may_be_read_chunk_by_chunk():
+  assert_same(run((1, 1, 1, 2), 1, 0.0, 'chunked'), run((1, 1, 1), 1))
 
 
 @pytest.mark.parametrize('sizes', DEVICES[1:])

@@ -20,6 +20,7 @@ class Case(NamedTuple):
     biased: Whether the scores have a bias by distance.
     drops: Whether weights are dropped out.
     cached: Whether the keys are those of a cache, for decoding.
+    divided: Whether each device has a part of a row's queries only.
     platform: Of the devices: 'cpu', 'gpu' or 'tpu'.
     capability: Of an NVIDIA GPU: (8, 0) is Ampere, (9, 0) Hopper; else None.
   """
@@ -32,6 +33,7 @@ class Case(NamedTuple):
   biased: bool = False
   drops: bool = False
   cached: bool = False
+  divided: bool = False
   platform: str = 'cpu'
   capability: tuple[int, int] | None = None
 

@@ -28,7 +28,8 @@ def chunked(
 
   def split(x):  # [B, Q, ...] to chunks, [N, B, CHUNK, ...].
     x = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2), 'edge')
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, CHUNK, *x.shape[2:]), 1, 0)
+    # Strided, so that each chunk has its share of queries that are divided.
+    return jnp.moveaxis(x.reshape(x.shape[0], CHUNK, -1, *x.shape[2:]), 2, 0)
 
   slots = jnp.arange(length)[None] if slots is None else slots
   parts = {'query': split(query), 'slots': split(slots)}
@@ -41,5 +42,5 @@ def chunked(
     own = mask.replace(query_segment_ids=part.get('own'))
     return plain(part['query'], key, value, own, part['slots'], bias=bias)
 
-  out = jnp.moveaxis(jax.lax.map(one, parts), 0, 1)
+  out = jnp.moveaxis(jax.lax.map(one, parts), 0, 2)
   return out.reshape(out.shape[0], -1, *out.shape[3:])[:, :length]

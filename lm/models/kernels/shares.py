@@ -1,5 +1,6 @@
 """A kernel on every device of a mesh, each with its share of rows and heads."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import jax
@@ -27,9 +28,7 @@ def on_each_device(
       an axis that all devices have whole.
     out: The array whose shape and axes the answer has.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  rules = dict(nn.get_logical_axis_rules())
-  if mesh.empty or not rules:
+  if jax.sharding.get_abstract_mesh().empty or not nn.get_logical_axis_rules():
     return compute(**arrays)
 
   def spec(name):
@@ -37,13 +36,8 @@ def on_each_device(
     return P(*(place(*axis) for axis in zip(axes[name].split(), shape)))
 
   def place(letter, size):
-    names = rules.get(letter) or ()
-    names = (names,) if isinstance(names, str) else names
-    shares = 1
-    for name in names:
-      shares *= mesh.shape[name]
     # A few rows that make parameters, say: every device has them all.
-    return names if size % shares == 0 else None
+    return _names(letter) if size % count(letter) == 0 else None
 
   return jax.shard_map(
     lambda arrays: compute(**arrays),
@@ -51,3 +45,17 @@ def on_each_device(
     out_specs=spec(out),
     check_vma=False,  # Which Pallas does not tell.
   )(dict(arrays))
+
+
+def count(letter: str) -> int:
+  """Returns how many parts of an axis of activations the devices have."""
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return 1
+  return math.prod(mesh.shape[name] for name in _names(letter))
+
+
+def _names(letter: str) -> tuple[str, ...]:
+  """Returns the axes of the mesh over which an activation's is divided."""
+  names = dict(nn.get_logical_axis_rules()).get(letter) or ()
+  return (names,) if isinstance(names, str) else tuple(names)

@@ -1,0 +1,31 @@
+"""How much memory a device has, and into which of them a step fits."""
+
+# Bytes of one device, from the vendors' data sheets; of TPU v2 and v3 a device
+# is one of a chip's two cores.
+MEMORY = {
+  'RTX 4090': 24e9,
+  'L4': 24e9,
+  'A10G': 24e9,
+  'V100 32GB': 32e9,
+  'L40S': 48e9,
+  'A100 40GB': 40e9,
+  'A100 80GB': 80e9,
+  'H100': 80e9,
+  'H200': 141e9,
+  'B200': 180e9,
+  'TPU v2': 8 * 2**30,
+  'TPU v3': 16 * 2**30,
+  'TPU v4': 32 * 2**30,
+  'TPU v5e': 16 * 2**30,
+  'TPU v5p': 95 * 2**30,
+  'TPU v6e': 32 * 2**30,
+}
+
+# What a step may have of it: the rest goes to the runtime, its libraries and
+# the room between buffers.
+SHARE = 0.9
+
+
+def fits(size: int) -> dict[str, bool]:
+  """Returns by the kind of a device whether `size` bytes fit into it."""
+  return {kind: size <= SHARE * memory for kind, memory in MEMORY.items()}
