@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Callable
 
-import jax
 import numpy as np
 import torch
 import transformers
@@ -14,7 +13,7 @@ from jaxtyping import Int
 from benchmarks import interleaved
 from benchmarks.generate import Case
 from lm import models
-from lm.generation import beam, decode
+from lm.generation import beam, decode, layers
 from lm.interop import huggingface
 from lm.parallel import host_memory
 from lm.types import PyTree
@@ -56,11 +55,14 @@ def transformers_model(family: str, tiny: bool) -> torch.nn.Module:
 
 
 def ours_of(theirs: torch.nn.Module) -> tuple[nn.Module, PyTree]:
-  """Returns the same function as a model of ours, and its parameters."""
+  """Returns the same function as a model of ours, and its parameters.
+
+  Those of the layers are taken apart once, as for many calls.
+  """
   config = theirs.config.to_dict() | {'architectures': [type(theirs).__name__]}
   arrays = {name: p.detach().numpy() for name, p in theirs.named_parameters()}
   found = huggingface.understand(config, arrays, 'transformers')
-  return models.build(**found.section), jax.device_put(found.params)
+  return layers.apart(models.build(**found.section), found.params)
 
 
 def maker(
