@@ -5,16 +5,22 @@ cool. So the contenders take turns, each turn in the opposite order of the last,
 and are compared within a turn: a ratio is the median of what the turns gave.
 """
 
+import contextlib
+import json
 import os
 import pathlib
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
+
+ANSWER = 'turn: '
 
 
 def seconds(
@@ -39,6 +45,42 @@ def seconds(
       taken[name].append(time.perf_counter() - began)
     order.reverse()
   return taken
+
+
+@contextlib.contextmanager
+def process(module: str, told: Any) -> Iterator[Callable[[], Any]]:
+  """Starts a contender of its own, whose turn is to be called; then ends it.
+
+  In one process, the threads of one library would be in the other's way.
+
+  Args:
+    module: Calls `serve` with what it is told.
+    told: Its argument, JSON.
+  """
+  started = subprocess.Popen(
+    [sys.executable, '-m', module, json.dumps(told)],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+
+  def turn():
+    if started.poll() is None:
+      started.stdin.write('\n')
+      started.stdin.flush()
+    for line in started.stdout:
+      if line.startswith(ANSWER):
+        return json.loads(line.removeprefix(ANSWER))
+    raise RuntimeError(f'{module} has ended; see its messages above.')
+
+  with started:  # At the end its input is closed, and so it ends.
+    yield turn
+
+
+def serve(run: Callable[[], Any]) -> None:
+  """Takes a turn whenever the process that started this one asks for it."""
+  for _ in sys.stdin:
+    print(ANSWER + json.dumps(run()), flush=True)
 
 
 def medians(taken: Mapping[str, Sequence[float]]) -> dict[str, float]:

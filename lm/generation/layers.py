@@ -18,17 +18,21 @@ from lm.types import PyTree, path_of
 
 
 def apart(model: nn.Module, params: PyTree) -> tuple[nn.Module, PyTree]:
-  """Returns both as decoding wants them here; `join` undoes it for `params`."""
+  """Returns both as decoding wants them here; `join` undoes it for `params`.
+
+  What is apart stays as it is: who decodes again and again may do it once.
+  """
   if jax.default_backend() != 'cpu':
     return model, jax.device_put(params)
   config = dataclasses.replace(model.config, unroll=None)  # Wholly.
-  return model.clone(config=config), _split(params)
+  return model.clone(config=config), params if _is_apart(params) else _split(
+    params
+  )
 
 
 def split_like(tree: PyTree, params: PyTree) -> PyTree:
   """Returns `tree`, such as a cache, apart if `params` are."""
-  together = jax.tree.structure(params) == jax.tree.structure(join(params))
-  return tree if together else split(tree)
+  return split(tree) if _is_apart(params) else tree
 
 
 def split(tree: PyTree) -> PyTree:
@@ -42,9 +46,16 @@ def split(tree: PyTree) -> PyTree:
 
 def join(tree: PyTree) -> PyTree:
   """Returns `tree` with every list of arrays stacked."""
-  is_list = lambda node: isinstance(node, list)
-  stack = lambda node: jnp.stack(node) if is_list(node) else node
-  return jax.tree.map(stack, tree, is_leaf=is_list)
+  stack = lambda node: jnp.stack(node) if _is_list(node) else node
+  return jax.tree.map(stack, tree, is_leaf=_is_list)
+
+
+def _is_apart(tree: PyTree) -> bool:
+  return any(map(_is_list, jax.tree.leaves(tree, is_leaf=_is_list)))
+
+
+def _is_list(node: PyTree) -> bool:
+  return isinstance(node, list)
 
 
 _split = jax.jit(split)

@@ -65,6 +65,8 @@ class State:
   stopped: Bool[Array, 'B']
 
 
+# To compile it is to find the shapes of a cache once, and not at every call.
+@functools.partial(jax.jit, static_argnames=('model', 'rows', 'capacity'))
 def start(
   model: nn.Module,
   params: PyTree,

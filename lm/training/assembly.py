@@ -16,7 +16,7 @@ from lm.data.tokenizers import Tokenizer
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
-from lm.training import optimizers
+from lm.training import optimizers, profiling
 from lm.training.sections import Log, Run
 from lm.types import Batch, Form, UserError, Vocabulary
 
@@ -55,6 +55,7 @@ def assemble(
 def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
   """Builds what no text is needed for; what returns the rest takes a vocabulary."""
   run = Run(**{name: config[name] for name in Run._fields})
+  profiling.steps_of(config['log']['profile'], run.num_steps)
   way = ways.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
   if config['eval']['batch_size']:

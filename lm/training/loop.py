@@ -17,7 +17,7 @@ from lm.analysis import flops
 from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
-from lm.training import stopping, workdir as workdirs
+from lm.training import profiling, stopping, workdir as workdirs
 from lm.training.assembly import Parts, assemble, example, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import make_scorer, means
@@ -68,9 +68,15 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
     state = way.enter(state, mesh)
     step, stopping_now = start, False
 
-    with contextlib.closing(log), watching(show.slow_step) as beat:
+    traced = profiling.steps_of(show.profile, run.num_steps)
+    with (
+      contextlib.closing(log),
+      watching(show.slow_step) as beat,
+      profiling.tracing(traced, workdir / 'profile') as trace,
+    ):
       for step in range(start + 1, run.num_steps + 1):
         beat(step)
+        trace(step, state)
         batch = way.to_devices(stop.tell(next(batches)), mesh)
         state, sums = train_step(state, batch, dropout_key)
         reader.add(step, sums)

@@ -58,6 +58,7 @@ class Log(NamedTuple):
     slow_step: How many times the median a step takes before it is said where
       it hangs; 0: never.
     tensorboard: Whether TensorBoard's files are written.
+    profile: 'N:M' puts a trace of steps N to M into WORKDIR/profile.
     sample_every: Steps between two samples of text; 0: none.
     sample_prompt: What they go on from; '': the beginning of a text.
     sample_tokens: How long they are.
@@ -66,6 +67,7 @@ class Log(NamedTuple):
   every: int = 10
   slow_step: float = 20.0
   tensorboard: bool = True
+  profile: str = ''
   sample_every: int = 0
   sample_prompt: str = ''
   sample_tokens: int = 100

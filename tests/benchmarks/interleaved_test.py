@@ -44,3 +44,16 @@ def test_the_machine_and_the_versions_are_told():
 )
 def test_numbers_have_four_digits(value, told):
   assert interleaved.rounded(value) == told
+
+
+def test_a_process_of_its_own_takes_turns():
+  with interleaved.process('tests.benchmarks.counting', 5) as turn:
+    assert [turn(), turn()] == [6, 7]
+
+
+def test_a_process_that_ends_instead_of_answering_is_told_of():
+  with (
+    interleaved.process('tests.benchmarks.counting', 7) as turn,
+    pytest.raises(RuntimeError, match='counting has ended'),
+  ):
+    [turn() for _ in range(4)]

@@ -1,6 +1,7 @@
 """Going on from prompts, against full passes over all that was said."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +75,23 @@ def test_decoding_gives_the_logits_of_a_full_pass_at_every_position(kind):
     one = jnp.asarray(tokens[rows, slots][:, None])
     got, cache = answer(apart, params, cache, one, jnp.ones((3, 1), bool))
     np.testing.assert_allclose(got, full[rows, slots], atol=1e-5)
+
+
+def test_what_is_apart_stays_as_it_is_and_says_the_same():
+  model = tiny.gpt(max_len=WINDOW)
+  params = tiny.params_of(model)
+  apart, split = layers.apart(model, params)
+  again, same = layers.apart(apart, split)
+  assert again == apart
+  leaves = jax.tree.leaves(split)
+  assert len(leaves) > len(jax.tree.leaves(params))
+  assert all(map(operator.is_, leaves, jax.tree.leaves(same)))
+  ours, theirs = (
+    decode.generate(*pair, PROMPTS, max_new_tokens=6)
+    for pair in ((model, params), (apart, split))
+  )
+  for one, other in zip(ours, theirs, strict=True):
+    np.testing.assert_array_equal(one.tokens, other.tokens)
 
 
 @each_kind
