@@ -5,14 +5,12 @@
       --config.data.path='text/*.jsonl.gz' --config.optimizer.learning_rate=3e-4
 """
 
-import pathlib
-
 from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import command
 from lm.parallel import hosts
-from lm.training import loop, plan, workdir as workdirs
+from lm.training import loop, mirror, plan, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 
@@ -27,21 +25,22 @@ def main(
   Args:
     config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
       --config.model.num_layers=2.
-    workdir: Where everything goes; the same command again goes on from there.
+    workdir: Where everything goes, a directory or the URL of one; the same
+      command again goes on from there.
     allow_change: A key, or section, in which the config may differ from that of
       the run in workdir.
     dry_run: Prints the whole config and what follows from it, and does nothing.
   """
   resolved = config.to_dict()
-  directory = pathlib.Path(workdir).absolute()
-  if not dry_run:
-    hosts.start(**resolved['hosts'])
-  workdirs.check(directory, resolved, allow_change)
   if dry_run:
+    workdirs.check(mirror.local_files(workdir), resolved, allow_change)
     command.report(plan.plan(resolved) | {'config': resolved})
     return None
-  results = loop.train(resolved, directory)
-  logging.info('Done: %s', directory)
+  hosts.start(**resolved['hosts'])
+  with workdirs.opened(workdir) as (directory, copies):
+    workdirs.check(directory, resolved, allow_change)
+    results = loop.train(resolved, directory, copies)
+  logging.info('Done: %s', workdir)
   if hosts.is_first():
     command.report({'workdir': workdir, **results})
   return None

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 
+from lm.data import remote
 from lm.types import UserError
 
 LONE_SURROGATE = re.compile('[\ud800-\udfff]')
@@ -19,9 +20,13 @@ LONE_SURROGATE = re.compile('[\ud800-\udfff]')
 def find(path: str) -> tuple[pathlib.Path, ...]:
   """Returns the file at `path`, or those that match it as a glob, sorted.
 
+  What is elsewhere, as `gs://bucket/*.txt`, is copied to this machine.
+
   Raises:
     UserError: There is no such file, or nothing in any.
   """
+  if remote.is_url(path):
+    path = remote.fetch_matching(path)
   path = os.path.expanduser(path)
   if os.path.isdir(path):
     raise UserError(
