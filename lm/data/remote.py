@@ -191,6 +191,7 @@ def key(url: str) -> str:
 
 
 def join(url: str, name: str) -> str:
+  """Returns the URL of what has a name below another."""
   return f'{url.rstrip("/")}/{name}'
 
 
