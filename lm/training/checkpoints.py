@@ -64,10 +64,9 @@ class Checkpoints:
     self._every, self._minutes = every, minutes
     self._keep, self._best, self._log_spaced = keep, best, log_spaced
     self._mirror = mirror
-    apart = mirror is not None and jax.process_count() > 1
-    self._writers = jax.process_count() if apart else 1
-    self._writes = hosts.is_first() or apart
-    self._writer = checkpoint_arrays.writer(apart)
+    self._apart = mirror is not None and jax.process_count() > 1
+    self._writes = hosts.is_first() or self._apart
+    self._writer = None
     self._background = concurrent.futures.ThreadPoolExecutor(1)
     self._pending: concurrent.futures.Future | None = None
     self._last_step, self._last_time = -1, time.monotonic()
@@ -131,8 +130,12 @@ class Checkpoints:
     try:
       if self._writes:
         checkpoint_files.clean(self._directory)
-        _require_room(self._directory, state, self._writers)
+        share = 1 / jax.process_count() if self._apart else 1.0
+        _require_room(self._directory, state, share)
         partial.mkdir()
+      if self._writer is None:  # Once all is read: Orbax's readers would set
+        # for its writers too that process 0 makes the directories.
+        self._writer = checkpoint_arrays.writer(self._apart)
       checkpoint_arrays.write(self._writer, partial / 'state', state)
     except OSError as error:
       raise self._lost(error) from error
@@ -169,7 +172,8 @@ class Checkpoints:
       self.wait()
     finally:
       self._background.shutdown()
-      self._writer.close()
+      if self._writer is not None:
+        self._writer.close()
 
   def _complete(self, partial: pathlib.Path, meta: dict[str, Any]) -> None:
     """Ends a save in the background; only then are older ones deleted."""
@@ -177,15 +181,15 @@ class Checkpoints:
     if not self._writes:
       return
     step = meta['step']
-    if self._writers == 1:
-      checkpoint_files.complete(partial, meta)
-    if self._mirror and self._writers == 1:
-      self._mirror.publish(step)
-    elif self._mirror:
+    if self._apart:
       if hosts.is_first():
         checkpoint_files.write_meta(partial, meta)
       self._mirror.publish_share(step, partial)
       shutil.rmtree(partial)
+    else:
+      checkpoint_files.complete(partial, meta)
+      if self._mirror:
+        self._mirror.publish(step)
     self._prune(step, Shelf(self._directory))
     if self._mirror and hosts.is_first():
       self._prune(step, self._mirror)
@@ -323,8 +327,8 @@ def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:
   return None if found < 0 else directory / str(found)
 
 
-def _require_room(directory: pathlib.Path, state: PyTree, writers: int) -> None:
-  needed = sum(array.nbytes for array in jax.tree.leaves(state)) / writers
+def _require_room(directory: pathlib.Path, state: PyTree, share: float) -> None:
+  needed = sum(array.nbytes for array in jax.tree.leaves(state)) * share
   free = shutil.disk_usage(directory).free
   if free < needed:
     raise OSError(
