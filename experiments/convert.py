@@ -25,7 +25,7 @@ from experiments import command
 from lm import models
 from lm.data import remote
 from lm.pretrained import Pretrained
-from lm.training import mirror
+from lm.training import remote_run
 from lm.types import UserError
 
 Inputs = Mapping[str, np.ndarray]
@@ -77,7 +77,7 @@ def main(
   place = pathlib.Path(target).absolute()
   if place.exists() and (not place.is_dir() or any(place.iterdir())):
     raise UserError(f'{target} exists already. Give another --target.')
-  directory = mirror.local_run(source, step)
+  directory = remote_run.local_run(source, step)
   pretrained = lm.load(directory, step)
   to = to or ('lm' if pretrained.step is None else 'huggingface')
   write = {'huggingface': lm.save_huggingface, 'lm': lm.save}[to]

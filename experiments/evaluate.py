@@ -10,7 +10,7 @@ from typing import Any
 from experiments import command, config_file
 from lm import pretrained
 from lm.pretrained import Pretrained
-from lm.training import evaluation, mirror
+from lm.training import evaluation, remote_run
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
@@ -31,7 +31,7 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
     step: Which checkpoint; by default the newest.
     data: A text file, a glob of them or a URL, to score instead, all of it.
   """
-  directory = mirror.local_run(workdir, step).absolute()
+  directory = remote_run.local_run(workdir, step).absolute()
   found = pretrained.read(directory, step)
   config = {**found.config}
   if 'data' not in config:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import command
 from lm.parallel import hosts
-from lm.training import loop, mirror, plan, workdir as workdirs
+from lm.training import loop, plan, remote_run, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 
@@ -33,7 +33,7 @@ def main(
   """
   resolved = config.to_dict()
   if dry_run:
-    workdirs.check(mirror.local_files(workdir), resolved, allow_change)
+    workdirs.check(remote_run.local_files(workdir), resolved, allow_change)
     command.report(plan.plan(resolved) | {'config': resolved})
     return None
   hosts.start(**resolved['hosts'])

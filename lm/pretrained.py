@@ -14,7 +14,7 @@ from flax import linen as nn
 from lm import models
 from lm.data import tokenizers, vocabulary_files
 from lm.interop import huggingface, tensorflow_bert
-from lm.training import mirror, run_config
+from lm.training import remote_run, run_config
 from lm.training.checkpoints import Checkpoints, restore_params
 from lm.types import PyTree, UserError
 
@@ -58,7 +58,7 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
 
 def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   """Returns what `load` does, its parameters in numpy and on no device."""
-  directory = mirror.local_run(directory, step)
+  directory = remote_run.local_run(directory, step)
   path = directory / 'config.json'
   config = run_config.read(path) if path.exists() else {}
   if 'model' in config:

@@ -17,10 +17,11 @@ from lm.analysis import flops
 from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
-from lm.training import mirror as mirrors, stopping, workdir as workdirs
+from lm.training import remote_run, stopping, workdir as workdirs
 from lm.training.assembly import Parts, assemble, example, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import make_scorer, means
+from lm.training.mirror import Mirror
 from lm.training.run_log import RunLog, last_scores
 from lm.training.sections import Eval, Log, Run
 from lm.training.step import (
@@ -36,7 +37,7 @@ from lm.types import Batch, PyTree, UserError, path_of
 def train(
   config: Mapping[str, Any],
   workdir: pathlib.Path,
-  mirror: mirrors.Mirror | None = None,
+  mirror: Mirror | None = None,
 ) -> dict[str, Any]:
   """Trains as `config` says, going on where `workdir` stands.
 
@@ -189,7 +190,7 @@ def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
   if not (at and step.isdigit()):
     origin, step = run.start_from, ''
   number = int(step) if step else None
-  directory = mirrors.local_run(origin, number) / 'checkpoints'
+  directory = remote_run.local_run(origin, number) / 'checkpoints'
   restored = restore(directory, abstract, number)
   if restored is None:
     raise UserError(

@@ -13,26 +13,23 @@ arrays there, and puts it to those of the others.
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import secrets
-import shutil
 import time
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
 from absl import logging
 
-from lm.data import atomic, remote
+from lm.data import remote
 from lm.parallel import hosts
-from lm.training import checkpoint_files
+from lm.training import checkpoint_files, remote_run
 from lm.training.checkpoint_files import DamagedError
-from lm.types import UserError
+from lm.training.remote_run import CHECKPOINTS
 
-CHECKPOINTS = 'checkpoints/'
 RUN = 'run.json'
+LAST_PUT = '.last_put'  # Later checkpoints here have not been there yet.
 # What is on its way to another name.
 PASSING = ('.tmp', '.part', '.lock')
 PATIENCE = 1800.0  # Seconds until all processes have put their shares.
@@ -64,15 +61,20 @@ class Mirror:
     What a run could not put there before it ended is put there now.
     """
     there = remote.files(self.url)
-    newest = max(_steps(there), default=-1)
-    ahead = [step for step in self._intact() if step > newest]
+    saved = remote_run.steps(there)
+    known = max([self._last_put(), *saved])
+    ahead = [step for step in self._intact() if step > known]
     for step in ahead:
       logging.info('Step %d had not been copied to %s.', step, self.url)
       self.publish(step)
-    if not ahead:
-      remote.refresh(self.url, self.directory, _without_checkpoints(there))
-      self._pushed = self._marks()
-      _fetch_newest(self.url, _steps(there), self.directory)
+    if ahead:
+      return
+    others = remote_run.without_checkpoints(there)
+    remote.refresh(self.url, self.directory, others)
+    self._pushed = self._marks()
+    remote_run.forget(self.directory, saved)
+    remote_run.fetch_newest(self.url, saved, self.directory)
+    self._remember(known)
 
   def push(self) -> None:
     """Copies what has changed here, the checkpoints apart."""
@@ -96,11 +98,13 @@ class Mirror:
       remote.remove([remote.join(url, checkpoint_files.SUMS)])
       listed = json.loads((checkpoint / checkpoint_files.SUMS).read_text())
       remote.upload(checkpoint, url, listed, last=checkpoint_files.SUMS)
+      self._clean(step)
     except remote.LostError as error:
       raise remote.LostError(
         f'{error} The checkpoint of step {step} is whole in {checkpoint}; on'
         ' this machine the run goes on from it.'
       ) from error
+    self._remember(step)
 
   def publish_share(self, step: int, partial: pathlib.Path) -> None:
     """Puts this process's share of a checkpoint there; process 0 ends it.
@@ -130,10 +134,11 @@ class Mirror:
     whole = json.dumps(sums, indent=2).encode()
     remote.write(whole, remote.join(url, checkpoint_files.SUMS))
     remote.remove(shares)
+    self._clean(step)
 
   def steps(self) -> list[int]:
     """Returns the steps that have a checkpoint there, the oldest first."""
-    return _steps(remote.files(self.url))
+    return remote_run.steps(remote.files(self.url))
 
   def read_meta(self, step: int) -> dict[str, Any]:
     """Returns the metadata of a checkpoint there, whose sums are not checked."""
@@ -151,6 +156,26 @@ class Mirror:
       remote.join(url, name) for name in sorted(names, key=names.get)
     )
 
+  def _clean(self, step: int) -> None:
+    """Deletes what killed processes left there of earlier checkpoints."""
+    there = remote.files(self.url)
+    begun = {
+      int(name.split('/')[1])
+      for name in there
+      if re.match(rf'{CHECKPOINTS}\d+/', name)
+    }
+    for old in begun - {*remote_run.steps(there)}:
+      if old < step:
+        self.delete(old)
+
+  def _last_put(self) -> int:
+    """Returns the last step that is known to have been there, else -1."""
+    path = self.directory / LAST_PUT
+    return int(path.read_text()) if path.exists() else -1
+
+  def _remember(self, step: int) -> None:
+    (self.directory / LAST_PUT).write_text(str(step))
+
   def _here(self, step: int) -> pathlib.Path:
     return self.directory / CHECKPOINTS / str(step)
 
@@ -160,7 +185,7 @@ class Mirror:
   def _intact(self) -> list[int]:
     """Returns the steps that have an intact checkpoint here."""
     there = checkpoint_files.steps(self.directory / CHECKPOINTS)
-    return [step for step in there if _is_intact(self._here(step))]
+    return [step for step in there if remote_run.is_intact(self._here(step))]
 
   def _marks(self) -> dict[str, tuple[int, int]]:
     """Returns what tells that a file has changed, of each that is pushed."""
@@ -172,122 +197,6 @@ class Mirror:
         stat = path.stat()
         marks[name] = (stat.st_size, stat.st_mtime_ns)
     return marks
-
-
-def local_files(workdir: str | os.PathLike) -> pathlib.Path:
-  """Returns a workdir of this machine, copied without checkpoints if need be."""
-  if not remote.is_url(workdir):
-    return pathlib.Path(workdir)
-  return _copied(str(workdir).rstrip('/'))[0]
-
-
-def local_run(
-  workdir: str | os.PathLike, step: int | None = None
-) -> pathlib.Path:
-  """Returns a workdir of this machine, copied with one checkpoint if need be.
-
-  Args:
-    workdir: A path or URL, of a run or of what others have trained.
-    step: Of the checkpoint; None: the newest intact one.
-
-  Raises:
-    UserError: There is none, or it is damaged.
-  """
-  if not remote.is_url(workdir):
-    return pathlib.Path(workdir)
-  url = str(workdir).rstrip('/')
-  directory, steps = _copied(url)
-  if step is not None and step not in steps:
-    raise UserError(f'{url} has steps {steps}, but not step {step}.')
-  with atomic.locked(directory / 'checkpoints'):
-    gone = {*checkpoint_files.steps(directory / CHECKPOINTS)} - {*steps}
-    for old in gone:
-      checkpoint_files.delete(directory / CHECKPOINTS / str(old))
-    if step is None:
-      _fetch_newest(url, steps, directory)
-    else:
-      _fetch(url, step, directory)
-  return directory
-
-
-def _copied(url: str) -> tuple[pathlib.Path, list[int]]:
-  """Returns a copy without checkpoints, and of which steps there are some."""
-  there = remote.files(url)
-  if not there:
-    raise UserError(f'There is nothing at {url}. Give the --workdir of a run.')
-  directory = remote.home() / 'copies' / remote.key(url)
-  remote.refresh(url, directory, _without_checkpoints(there))
-  return directory, _steps(there)
-
-
-def _fetch_newest(url: str, steps: list[int], directory: pathlib.Path) -> None:
-  """Copies the newest intact checkpoint, if there is any."""
-  for step in reversed(steps):
-    try:
-      _fetch(url, step, directory)
-    except DamagedError as error:
-      logging.warning('%s', error)
-    else:
-      return
-  if steps:
-    raise UserError(
-      f'Every checkpoint at {url} is damaged (steps {steps}). Bring back a'
-      ' copy, or start anew with another workdir.'
-    )
-
-
-def _fetch(url: str, step: int, directory: pathlib.Path) -> None:
-  """Copies a checkpoint unless it is here, and once more if it is damaged.
-
-  Raises:
-    DamagedError: It still is.
-  """
-  source = remote.join(url, f'{CHECKPOINTS}{step}')
-  target = directory / CHECKPOINTS / str(step)
-  sums = remote.read(remote.join(source, checkpoint_files.SUMS))
-  path = target / checkpoint_files.SUMS
-  if path.exists() and path.read_bytes() == sums and _is_intact(target):
-    return
-  partial = target.with_name(f'{step}.partial')
-  for _ in range(2):
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / checkpoint_files.SUMS).write_bytes(sums)
-    with contextlib.suppress(ValueError):  # Of sums that are damaged.
-      remote.download(source, partial, json.loads(sums))
-    if _is_intact(partial):
-      if target.exists():
-        checkpoint_files.delete(target)
-      partial.rename(target)
-      return
-  raise DamagedError(
-    f'The checkpoint of step {step} at {url} is damaged: it was copied twice.'
-  )
-
-
-def _is_intact(checkpoint: pathlib.Path) -> bool:
-  """Whether a checkpoint here is, and if it is not, says so."""
-  try:
-    checkpoint_files.check(checkpoint)
-  except DamagedError as error:
-    logging.warning('%s', error)
-    return False
-  return True
-
-
-def _steps(there: Iterable[str]) -> list[int]:
-  """Returns the steps whose checkpoint is whole, given the names of all files."""
-  whole = rf'{CHECKPOINTS}(\d+)/{re.escape(checkpoint_files.SUMS)}'
-  found = (re.fullmatch(whole, name) for name in there)
-  return sorted(int(match[1]) for match in found if match)
-
-
-def _without_checkpoints(there: Mapping[str, str]) -> dict[str, str]:
-  return {
-    name: stamp
-    for name, stamp in there.items()
-    if not name.startswith(CHECKPOINTS)
-  }
 
 
 def _run(url: str) -> int:

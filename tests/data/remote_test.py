@@ -166,6 +166,21 @@ def test_a_pattern_finds_there_what_it_finds_here(flaky, tmp_path, pattern):
   assert found[0] == found[1] != []
 
 
+@pytest.mark.parametrize('protocol', ['memory', 'file'])
+def test_other_protocols_are_used_alike(flaky, tmp_path, protocol):
+  url = f'{protocol}://{tmp_path}/there'
+  (tmp_path / 'here').write_bytes(b'abc')
+  remote.put(tmp_path / 'here', f'{url}/below/a')
+  remote.write(b'de', f'{url}/b')
+  assert remote.files(url).keys() == {'below/a', 'b'}
+  assert remote.read(f'{url}/below/a') == b'abc'
+  assert (remote.fetch(url) / 'b').read_bytes() == b'de'
+  remote.remove([f'{url}/b', f'{url}/b'])
+  assert remote.files(url).keys() == {'below/a'}
+  with pytest.raises(remote.MissingError):
+    remote.read(f'{url}/b')
+
+
 def test_texts_that_are_not_there_are_named(flaky):
   with pytest.raises(UserError, match=rf'no file {URL}/\*\.txt'):
     text_files.find(f'{URL}/*.txt')

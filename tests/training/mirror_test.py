@@ -19,6 +19,7 @@ from lm.training import (
   checkpoints,
   loop,
   mirror as mirrors,
+  remote_run,
   run_log,
   workdir as workdirs,
 )
@@ -88,6 +89,7 @@ def forget(tmp_path):
   shutil.rmtree(tmp_path / 'this_machine')
 
 
+@pytest.mark.slow
 def test_a_run_elsewhere_leaves_there_what_it_would_leave_here(
   go, flaky, whole, tmp_path
 ):
@@ -104,6 +106,7 @@ def test_a_run_elsewhere_leaves_there_what_it_would_leave_here(
   assert list((there / 'tensorboard').glob('*tfevents*'))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_at_another_machine_though_all_fails_twice(
   go, flaky, whole, tmp_path
 ):
@@ -122,6 +125,7 @@ def test_a_run_goes_on_at_another_machine_though_all_fails_twice(
   assert_same(copy_of(flaky, tmp_path / 'there'), whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_loses_its_connection_says_so_and_goes_on_from_what_is_here(
   go, flaky, whole, tmp_path, caplog
 ):
@@ -184,7 +188,7 @@ def there(flaky):
 
 
 def restored(step=None):
-  directory = mirrors.local_run(URL, step)
+  directory = remote_run.local_run(URL, step)
   params, meta = checkpoints.restore_params(directory / 'checkpoints', step)
   np.testing.assert_array_equal(params['x'], of_step(meta['step']))
   return meta['step']
@@ -289,6 +293,23 @@ def test_a_mirror_that_fell_behind_is_brought_up_to_date(
   assert checkpoint_files.steps(directory / 'checkpoints') == [1, 2]
 
 
+def test_a_checkpoint_that_was_removed_there_is_none_here(flaky):
+  small(flaky, 1, 2, 3)
+  with workdirs.opened(URL) as (_, mirror):
+    mirror.delete(3)
+  directory = small(flaky)
+  assert checkpoint_files.steps(directory / 'checkpoints') == [1, 2]
+  assert there(flaky) == [1, 2]
+
+
+def test_what_was_left_half_there_goes_with_the_next_checkpoint(flaky):
+  small(flaky, 1)
+  for step in (2, 9):
+    remote.write(b'half', f'{URL}/checkpoints/{step}/state/x')
+  small(flaky, 3)
+  assert there(flaky) == [1, 3, 9]  # Of 9 nobody knows what it will be.
+
+
 def test_two_processes_of_a_machine_do_not_train_at_once(flaky):
   with workdirs.opened(URL), pytest.raises(UserError, match='Another process'):
     small(flaky, 1)
@@ -314,6 +335,7 @@ def answers(workdir, cache, reference, target, capsys):
   return capsys.readouterr().out.replace(str(target), '').splitlines()
 
 
+@pytest.mark.slow
 def test_every_command_reads_a_run_that_is_elsewhere(
   flaky, whole, cache, tmp_path, capsys
 ):
@@ -336,8 +358,9 @@ def test_every_command_reads_a_run_that_is_elsewhere(
       lm.load(URL, step).params,
       lm.load(whole, step).params,
     )
+  changed = ConfigDict(configure(cache, optimizer__b2=0.5))
+  train.main(changed, 'flaky://bucket/new', dry_run=True)
   with pytest.raises(UserError, match=r'optimizer\.b2: 0\.99 -> 0\.5'):
-    changed = ConfigDict(configure(cache, optimizer__b2=0.5))
     train.main(changed, URL, dry_run=True)
 
 
@@ -361,6 +384,7 @@ def test_a_directory_of_hugging_face_may_be_elsewhere(flaky, tmp_path):
   assert there.tokenizer.fingerprint() == here.tokenizer.fingerprint()
 
 
+@pytest.mark.slow
 def test_a_run_may_begin_from_one_that_is_elsewhere(
   flaky, whole, cache, tmp_path
 ):
