@@ -63,7 +63,7 @@ class Mirror:
     there = remote.files(self.url)
     saved = remote_run.steps(there)
     known = max([self._last_put(), *saved])
-    ahead = [step for step in self._intact() if step > known]
+    ahead = self._intact(after=known)
     for step in ahead:
       logging.info('Step %d had not been copied to %s.', step, self.url)
       self.publish(step)
@@ -182,10 +182,14 @@ class Mirror:
   def _there(self, step: int) -> str:
     return remote.join(self.url, f'{CHECKPOINTS}{step}')
 
-  def _intact(self) -> list[int]:
-    """Returns the steps that have an intact checkpoint here."""
-    there = checkpoint_files.steps(self.directory / CHECKPOINTS)
-    return [step for step in there if remote_run.is_intact(self._here(step))]
+  def _intact(self, after: int) -> list[int]:
+    """Returns the later steps that have an intact checkpoint here."""
+    here = checkpoint_files.steps(self.directory / CHECKPOINTS)
+    return [
+      step
+      for step in here
+      if step > after and remote_run.is_intact(self._here(step))
+    ]
 
   def _marks(self) -> dict[str, tuple[int, int]]:
     """Returns what tells that a file has changed, of each that is pushed."""
