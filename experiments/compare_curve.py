@@ -11,6 +11,7 @@ from absl import logging
 
 from experiments import command
 from lm.analysis import curves
+from lm.training import remote_run
 from lm.types import UserError
 
 
@@ -26,7 +27,7 @@ def main(workdir: str, reference: str) -> int:
     raise UserError(f'There is no curve {path}. See benchmarks/curves/.')
   expected = json.loads(path.read_text())
   metric = expected.get('metric', 'loss')
-  curve = curves.read(pathlib.Path(workdir), metric=metric)
+  curve = curves.read(remote_run.local_files(workdir), metric=metric)
   verdict = curves.follows(curve, expected)
   for row in verdict['steps']:
     logging.info(

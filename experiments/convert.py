@@ -23,7 +23,9 @@ from absl import logging
 import lm
 from experiments import command
 from lm import models
+from lm.data import remote
 from lm.pretrained import Pretrained
+from lm.training import remote_run
 from lm.types import UserError
 
 Inputs = Mapping[str, np.ndarray]
@@ -61,16 +63,22 @@ def main(
 
   Args:
     source: The workdir of a run, or a directory of Hugging Face or of Google's
-      BERT.
+      BERT, or the URL of one.
     target: A directory that does not exist yet.
     step: Which checkpoint of a run; by default the newest.
     to: What is written: huggingface, or lm, a workdir. By default what the
       source is not.
   """
+  if remote.is_url(target):
+    raise UserError(
+      f'{target} is a URL, and what is converted is written to this machine.'
+      ' Give a directory as --target, and copy that.'
+    )
   place = pathlib.Path(target).absolute()
   if place.exists() and (not place.is_dir() or any(place.iterdir())):
     raise UserError(f'{target} exists already. Give another --target.')
-  pretrained = lm.load(source, step)
+  directory = remote_run.local_run(source, step)
+  pretrained = lm.load(directory, step)
   to = to or ('lm' if pretrained.step is None else 'huggingface')
   write = {'huggingface': lm.save_huggingface, 'lm': lm.save}[to]
   place.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +86,7 @@ def main(
   with tempfile.TemporaryDirectory(dir=place.parent) as folder:
     written = pathlib.Path(folder) / 'written'
     write(pretrained, written)
-    theirs = written if to == 'huggingface' else pathlib.Path(source)
+    theirs = written if to == 'huggingface' else directory
     compared_with, difference = compare(pretrained, written, theirs)
     if not difference <= TOLERANCE:
       raise UserError(

@@ -5,13 +5,12 @@ python -m experiments.evaluate --workdir=runs/demo --step=500 --data=my.txt
 python -m experiments.evaluate --workdir=huggingface/gpt2 --data=my.txt
 """
 
-import pathlib
 from typing import Any
 
 from experiments import command, config_file
 from lm import pretrained
 from lm.pretrained import Pretrained
-from lm.training import evaluation
+from lm.training import evaluation, remote_run
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
@@ -28,11 +27,11 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
   """Prints loss (nats a token), bits a byte and accuracy as JSON.
 
   Args:
-    workdir: Of the run, or a directory of Hugging Face.
+    workdir: Of the run, or a directory of Hugging Face; or the URL of either.
     step: Which checkpoint; by default the newest.
-    data: A text file, or a glob of them, to score instead, all of it.
+    data: A text file, a glob of them or a URL, to score instead, all of it.
   """
-  directory = pathlib.Path(workdir).absolute()
+  directory = remote_run.local_run(workdir, step).absolute()
   found = pretrained.read(directory, step)
   config = {**found.config}
   if 'data' not in config:

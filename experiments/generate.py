@@ -38,7 +38,8 @@ def main(
   """Prints each prompt and what the model goes on with, or fills it.
 
   Args:
-    workdir: Of a training run, or a directory of Hugging Face.
+    workdir: Of a training run, or a directory of Hugging Face; or the URL of
+      either.
     prompt: What to go on from; give it again for more texts, made side by side.
       By default the beginning of a text. For a BERT or RoBERTa a text with
       masks, for a T5 one with <extra_id_0>, <extra_id_1>, ... or a question.

@@ -7,14 +7,12 @@
       --config.parallel.fsdp=64 --config.batch_size=512 --dry_run
 """
 
-import pathlib
-
 from absl import logging
 from ml_collections import ConfigDict
 
 from experiments import command
 from lm.parallel import hosts
-from lm.training import loop, plan, workdir as workdirs
+from lm.training import loop, plan, remote_run, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 
@@ -30,7 +28,8 @@ def main(
   Args:
     config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
       --config.model.num_layers=2.
-    workdir: Where everything goes; the same command again goes on from there.
+    workdir: Where everything goes, a directory or the URL of one; the same
+      command again goes on from there.
     allow_change: A key, or section, in which the config may differ from that of
       the run in workdir.
     dry_run: Prints the whole config and what follows from it, and does nothing.
@@ -38,17 +37,17 @@ def main(
       here or, if config.parallel needs others, as many as its sizes ask for.
   """
   resolved = config.to_dict()
-  directory = pathlib.Path(workdir).absolute()
-  if not dry_run:
-    hosts.start(**resolved['hosts'])
-  workdirs.check(directory, resolved, allow_change)
   if dry_run:
+    workdirs.check(remote_run.local_files(workdir), resolved, allow_change)
     planned = plan.plan(resolved, devices)
     logging.info('%s', plan.table(planned))
     command.report(planned | {'config': resolved})
     return None
-  results = loop.train(resolved, directory)
-  logging.info('Done: %s', directory)
+  hosts.start(**resolved['hosts'])
+  with workdirs.opened(workdir) as (directory, copies):
+    workdirs.check(directory, resolved, allow_change)
+    results = loop.train(resolved, directory, copies)
+  logging.info('Done: %s', workdir)
   if hosts.is_first():
     command.report({'workdir': workdir, **results})
   return None

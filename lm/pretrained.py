@@ -14,7 +14,7 @@ from flax import linen as nn
 from lm import models
 from lm.data import tokenizers, vocabulary_files
 from lm.interop import huggingface, tensorflow_bert
-from lm.training import run_config
+from lm.training import remote_run, run_config
 from lm.training.checkpoints import Checkpoints, restore_params
 from lm.types import PyTree, UserError
 
@@ -43,8 +43,9 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   """Returns what a run has trained, or what others have published.
 
   Args:
-    directory: The workdir of a run; or with a checkpoint of Hugging Face
-      (gpt2, bert, roberta, t5), or of Google's BERT with its arrays as .npz.
+    directory: The workdir of a run, or its URL; or with a checkpoint of Hugging
+      Face (gpt2, bert, roberta, t5), or of Google's BERT with its arrays as
+      .npz.
     step: Which checkpoint of a run; None: the newest intact one.
 
   Raises:
@@ -57,7 +58,7 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
 
 def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   """Returns what `load` does, its parameters in numpy and on no device."""
-  directory = pathlib.Path(directory)
+  directory = remote_run.local_run(directory, step)
   path = directory / 'config.json'
   config = run_config.read(path) if path.exists() else {}
   if 'model' in config:

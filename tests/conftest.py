@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import fsspec
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -10,6 +11,9 @@ from jaxtyping import install_import_hook
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 install_import_hook('lm', 'beartype.beartype')
+
+from lm.data import remote  # noqa: E402 (after the hook)
+from tests.flaky_files import FlakyFiles  # noqa: E402
 
 SHARED = pathlib.Path(__file__).parents[2] / 'shared'
 
@@ -21,6 +25,16 @@ def seeded_peers(request):
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def flaky(tmp_path, monkeypatch):
+  """What lies at flaky://, empty, for a machine that waits for nothing."""
+  fsspec.register_implementation('flaky', FlakyFiles, clobber=True)
+  FlakyFiles.begin()
+  monkeypatch.setenv('LM_CACHE', str(tmp_path / 'this_machine'))
+  monkeypatch.setattr(remote, 'DELAYS', (0.001, 0.002))
+  return FlakyFiles
 
 
 @pytest.fixture(scope='session')

@@ -88,8 +88,8 @@ def build(
 
   Args:
     source: A name in `SOURCES`.
-    path: For `text`, `jsonl` and `wikitext` a file or a glob (`**` for sub-directories),
-      unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
+    path: For `text`, `jsonl` and `wikitext` a file or a glob (`**` for
+      sub-directories), or the URL of one, unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
       `package.module:Class`. The others have their text with them.
     field: Which field (`jsonl`) or feature (`tfds`) holds a document's text.
     split: `document`: each document is on one side; in the files of `text`, a

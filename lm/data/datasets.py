@@ -19,6 +19,8 @@ from lm.data import (
   corpora,
   mixture,
   pairs,
+  remote,
+  remote_cache,
   sentence_rows,
   sources,
   token_store,
@@ -158,7 +160,7 @@ def build(
     mixture: What is mixed, `SOURCE:PATH@WEIGHT` each, such as
       `text:books/*.txt@0.7`; the weight is of the examples.
     tokenizer: A kind to learn from the text, a name in `tokenizers.KINDS`; or
-      the path of one.
+      the path or URL of one.
     vocab_size: How many tokens are learned; None where that is no choice.
     end_of_text: Whether each document ends with a token that says so.
     packing: How examples are made of documents: a name in `PACKINGS`.
@@ -170,7 +172,8 @@ def build(
     words: Where words begin, for masks of whole words: as the tokenizer's
       family tells, or after white space, as in Chinese that is segmented so.
     cache: Where stores and tokenizers are kept; '' for the environment's
-      LM_CACHE, or else ~/.cache/lm.
+      LM_CACHE, or else ~/.cache/lm. At a URL they are kept for all machines,
+      each of which copies them.
     workers: How many processes tokenize; 0 for one for each core.
     make_store: Makes a store where there is none, as `tokenize_here` does.
   """
@@ -181,7 +184,7 @@ def build(
     )
   mixed, weights = _corpora(source, path, field, split, validation, mixture)
   root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
-  keep = functools.partial(_keep, pathlib.Path(root).expanduser())
+  keep = functools.partial(_keep, root)
   learned = _tokenizer(keep, mixed, tokenizer, vocab_size, end_of_text)
 
   def tokenize(side: str, corpus: Corpus) -> TokenStore:
@@ -263,7 +266,7 @@ def _corpora(
 
 
 def _keep(
-  root: pathlib.Path,
+  root: str,
   corpus: str,
   kind: str,
   settings: tuple,
@@ -273,7 +276,7 @@ def _keep(
   """Returns what `make` once left in a directory that is named by its content.
 
   Args:
-    root: Where all such directories are.
+    root: Where all such directories are; if it is a URL, they are copied.
     corpus: The fingerprint of the text.
     kind: What is kept.
     settings: What decides it, apart from the text.
@@ -282,7 +285,11 @@ def _keep(
   """
   decides = json.dumps([corpus, *settings])
   name = hashlib.sha256(decides.encode()).hexdigest()[:16]
-  directory = root / f'{kind}-{name}'
+  here = pathlib.Path(root).expanduser()
+  if remote.is_url(root):
+    url, here = f'{root.rstrip("/")}/{kind}-{name}', remote.home()
+    make = functools.partial(remote_cache.copy_or_make, url, kind, make)
+  directory = here / f'{kind}-{name}'
   with atomic.locked(directory):  # The others find what the first has made.
     return _read_or_make(directory, make, read)
 

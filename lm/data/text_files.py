@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
+from lm.data import remote
 from lm.types import UserError
 
 PART = 1 << 26  # Bytes that `cut` aims at.
@@ -35,9 +36,13 @@ class Span(NamedTuple):
 def find(path: str) -> tuple[pathlib.Path, ...]:
   """Returns the file at `path`, or those that match it as a glob, sorted.
 
+  What is elsewhere, as `gs://bucket/*.txt`, is copied to this machine.
+
   Raises:
     UserError: There is no such file, or nothing in any.
   """
+  if remote.is_url(path):
+    path = remote.fetch_matching(path)
   path = os.path.expanduser(path)
   if os.path.isdir(path):
     raise UserError(

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int, Integer
 
 from lm.data import (
   pipelines,
+  remote,
   token_tables,
   vocabulary_files,
   vocabulary_training,
@@ -286,13 +287,15 @@ def build(
   vocab_size: int | None = None,
   end_of_text: bool = True,
 ) -> Tokenizer:
-  """Trains the kind that a config names, or loads what lies at that path."""
+  """Trains the kind that a config names, or loads what lies there."""
   if tokenizer in KINDS:
     return train(tokenizer, documents, vocab_size, end_of_text)
+  if remote.is_url(tokenizer):
+    return _checked(load(remote.fetch(tokenizer)), vocab_size)
   if not pathlib.Path(tokenizer).exists():
     raise UserError(
       f'config.data.tokenizer is {tokenizer!r}, which is neither a kind of'
-      f' tokenizer ({", ".join(KINDS)}) nor a path of this machine.'
+      f' tokenizer ({", ".join(KINDS)}) nor a path of this machine, nor a URL.'
     )
   return _checked(load(tokenizer), vocab_size)
 

@@ -7,7 +7,9 @@ import sys
 import threading
 
 import jax
+import numpy as np
 from absl import logging
+from jax.experimental import multihost_utils
 
 from lm.types import UserError
 
@@ -82,6 +84,13 @@ def start(
 def is_first() -> bool:
   """Returns whether this process speaks for all."""
   return jax.process_index() == 0
+
+
+def of_first(value: int | bool) -> int:
+  """Returns what process 0 has, since clocks and disks may differ."""
+  if jax.process_count() == 1:
+    return int(value)
+  return int(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def _meet(

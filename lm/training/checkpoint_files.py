@@ -9,6 +9,7 @@ it `STEP`. So a process killed at any moment leaves nothing that looks whole and
 is not.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -21,10 +22,30 @@ from absl import logging
 from lm.types import UserError
 
 FORMAT_VERSION = 1
+SUMS = 'sums.json'
 
 
 class DamagedError(UserError):
   """A checkpoint does not hold what was written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shelf:
+  """The checkpoints in a directory."""
+
+  directory: pathlib.Path
+
+  def steps(self) -> list[int]:
+    """Returns the steps that have one, the oldest first."""
+    return steps(self.directory)
+
+  def read_meta(self, step: int) -> dict[str, Any]:
+    """Returns the metadata of one, whose sums are not checked here."""
+    return read_meta(self.directory / str(step))
+
+  def delete(self, step: int) -> None:
+    """Deletes one."""
+    delete(self.directory / str(step))
 
 
 def steps(directory: pathlib.Path) -> list[int]:
@@ -35,11 +56,8 @@ def steps(directory: pathlib.Path) -> list[int]:
 
 def complete(partial: pathlib.Path, meta: dict[str, Any]) -> None:
   """Gives `STEP.partial` its metadata, its sums and then its name."""
-  meta = {'format_version': FORMAT_VERSION, **meta}
-  (partial / 'meta.json').write_text(json.dumps(meta, indent=2))
-  files = sorted(path for path in partial.rglob('*') if path.is_file())
-  sums = {path.relative_to(partial).as_posix(): _sum(path) for path in files}
-  (partial / 'sums.json').write_text(json.dumps(sums, indent=2))
+  write_meta(partial, meta)
+  (partial / SUMS).write_text(json.dumps(sums(partial), indent=2))
   for path in [*partial.rglob('*'), partial]:
     _to_disk(path)
   final = partial.with_suffix('')
@@ -47,6 +65,21 @@ def complete(partial: pathlib.Path, meta: dict[str, Any]) -> None:
     delete(final)
   partial.rename(final)
   _to_disk(final.parent)
+
+
+def write_meta(partial: pathlib.Path, meta: dict[str, Any]) -> None:
+  """Writes what else there is to know."""
+  meta = {'format_version': FORMAT_VERSION, **meta}
+  (partial / 'meta.json').write_text(json.dumps(meta, indent=2))
+
+
+def sums(directory: pathlib.Path) -> dict[str, str]:
+  """Returns the SHA-256 of each file below a directory."""
+  return {
+    path.relative_to(directory).as_posix(): _sum(path)
+    for path in sorted(directory.rglob('*'))
+    if path.is_file()
+  }
 
 
 def delete(checkpoint: pathlib.Path) -> None:
@@ -80,10 +113,10 @@ def check(checkpoint: pathlib.Path) -> None:
     UserError: A later version of this program wrote it.
   """
   try:
-    sums = json.loads((checkpoint / 'sums.json').read_text())
-    if not isinstance(sums, dict) or 'meta.json' not in sums:
-      raise DamagedError(f'{checkpoint}/sums.json does not list meta.json.')
-    for name, expected in sums.items():
+    listed = json.loads((checkpoint / SUMS).read_text())
+    if not isinstance(listed, dict) or 'meta.json' not in listed:
+      raise DamagedError(f'{checkpoint}/{SUMS} does not list meta.json.')
+    for name, expected in listed.items():
       if _sum(checkpoint / name) != expected:
         raise DamagedError(f'{checkpoint}/{name} does not have its SHA-256.')
   except FileNotFoundError as error:

@@ -12,9 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 
+from lm.data import remote
+from lm.parallel import hosts
 from lm.training import checkpoint_arrays, checkpoint_files
+from lm.training.checkpoint_files import Shelf
+from lm.training.mirror import Mirror
 from lm.types import PyTree, UserError
 
 Directory = str | os.PathLike
@@ -32,6 +35,7 @@ class Checkpoints:
     keep: How many of the last stay.
     best: The checkpoint where this metric is lowest stays too; '': none does.
     log_spaced: Steps 1, 2, 4, 8, ... are saved and stay too.
+    mirror: Of a workdir that is elsewhere, where they are put too.
   """
 
   def __init__(
@@ -43,6 +47,7 @@ class Checkpoints:
     keep: int = 3,
     best: str = '',
     log_spaced: bool = False,
+    mirror: Mirror | None = None,
   ):
     if keep < 1:
       raise UserError(
@@ -58,11 +63,14 @@ class Checkpoints:
     self._directory = pathlib.Path(directory).absolute()
     self._every, self._minutes = every, minutes
     self._keep, self._best, self._log_spaced = keep, best, log_spaced
-    self._writer = checkpoint_arrays.writer()
+    self._mirror = mirror
+    self._apart = mirror is not None and jax.process_count() > 1
+    self._writes = hosts.is_first() or self._apart
+    self._writer = None
     self._background = concurrent.futures.ThreadPoolExecutor(1)
     self._pending: concurrent.futures.Future | None = None
     self._last_step, self._last_time = -1, time.monotonic()
-    if jax.process_index() == 0:
+    if self._writes:
       self._directory.mkdir(parents=True, exist_ok=True)
       checkpoint_files.clean(self._directory)
 
@@ -73,7 +81,7 @@ class Checkpoints:
     late = False
     if self._minutes:
       minutes = (time.monotonic() - self._last_time) / 60
-      late = bool(_of_first_process(minutes >= self._minutes))
+      late = bool(hosts.of_first(minutes >= self._minutes))
     regular = self._every > 0 and step % self._every == 0
     spaced = self._log_spaced and _is_power_of_two(step)
     return step != self._last_step and (late or regular or spaced)
@@ -120,10 +128,14 @@ class Checkpoints:
     partial = self._directory / f'{step}.partial'
     self._last_step, self._last_time = step, time.monotonic()
     try:
-      if jax.process_index() == 0:
+      if self._writes:
         checkpoint_files.clean(self._directory)
-        _require_room(self._directory, state)
+        share = 1 / jax.process_count() if self._apart else 1.0
+        _require_room(self._directory, state, share)
         partial.mkdir()
+      if self._writer is None:  # Once all is read: Orbax's readers would set
+        # for its writers too that process 0 makes the directories.
+        self._writer = checkpoint_arrays.writer(self._apart)
       checkpoint_arrays.write(self._writer, partial / 'state', state)
     except OSError as error:
       raise self._lost(error) from error
@@ -149,6 +161,8 @@ class Checkpoints:
     if pending is not None:
       try:
         pending.result()
+      except remote.LostError:  # It is written here, and that says where.
+        raise
       except (OSError, ValueError) as error:  # Tensorstore's are ValueErrors.
         raise self._lost(error) from error
 
@@ -158,29 +172,43 @@ class Checkpoints:
       self.wait()
     finally:
       self._background.shutdown()
-      self._writer.close()
+      if self._writer is not None:
+        self._writer.close()
 
   def _complete(self, partial: pathlib.Path, meta: dict[str, Any]) -> None:
     """Ends a save in the background; only then are older ones deleted."""
     self._writer.wait_until_finished()
-    if jax.process_index() > 0:
+    if not self._writes:
       return
-    checkpoint_files.complete(partial, meta)
-    # Later steps are of a future that this run was restored from before.
-    past = [
-      step
-      for step in checkpoint_files.steps(self._directory)
-      if step <= meta['step']
-    ]
-    scores = self._scores(past)
-    for step in set(past) - kept(past, scores, self._keep, self._log_spaced):
-      checkpoint_files.delete(self._directory / str(step))
+    step = meta['step']
+    if self._apart:
+      if hosts.is_first():
+        checkpoint_files.write_meta(partial, meta)
+      self._mirror.publish_share(step, partial)
+      shutil.rmtree(partial)
+    else:
+      checkpoint_files.complete(partial, meta)
+      if self._mirror:
+        self._mirror.publish(step)
+    self._prune(step, Shelf(self._directory))
+    if self._mirror and hosts.is_first():
+      self._prune(step, self._mirror)
 
-  def _scores(self, steps: Iterable[int]) -> dict[int, float]:
+  def _prune(self, last: int, shelf: Shelf | Mirror) -> None:
+    """Deletes the checkpoints of a shelf that are not to stay."""
+    # Later steps are of a future that this run was restored from before.
+    past = [step for step in shelf.steps() if step <= last]
+    scores = self._scores(past, shelf)
+    for step in {*past} - kept(past, scores, self._keep, self._log_spaced):
+      shelf.delete(step)
+
+  def _scores(
+    self, steps: Iterable[int], shelf: Shelf | Mirror
+  ) -> dict[int, float]:
     scores = {}
     for step in steps if self._best else ():
       try:
-        meta = checkpoint_files.read_meta(self._directory / str(step))
+        meta = shelf.read_meta(step)
       except checkpoint_files.DamagedError as error:
         logging.warning('Step %d cannot be the best: %s', step, error)
         continue
@@ -295,24 +323,17 @@ def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:
       checkpoint_files.check(directory / str(step))
     else:
       raise UserError(f'{directory} has steps {there}, but not step {step}.')
-  found = int(_of_first_process(-1 if found is None else found))
+  found = hosts.of_first(-1 if found is None else found)
   return None if found < 0 else directory / str(found)
 
 
-def _require_room(directory: pathlib.Path, state: PyTree) -> None:
-  needed = sum(array.nbytes for array in jax.tree.leaves(state))
+def _require_room(directory: pathlib.Path, state: PyTree, share: float) -> None:
+  needed = sum(array.nbytes for array in jax.tree.leaves(state)) * share
   free = shutil.disk_usage(directory).free
   if free < needed:
     raise OSError(
       f'it takes {needed / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB'
     )
-
-
-def _of_first_process(value: Any) -> Any:
-  """Returns what process 0 has, since clocks and disks may differ."""
-  if jax.process_count() == 1:
-    return value
-  return multihost_utils.broadcast_one_to_all(np.asarray(value))
 
 
 def _is_power_of_two(step: int) -> bool:

@@ -17,10 +17,16 @@ from lm.analysis import flops
 from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
-from lm.training import profiling, stopping, workdir as workdirs
+from lm.training import (
+  profiling,
+  remote_run,
+  stopping,
+  workdir as workdirs,
+)
 from lm.training.assembly import Parts, assemble, example, feed
 from lm.training.checkpoints import Checkpoints, restore
 from lm.training.evaluation import make_scorer, means
+from lm.training.mirror import Mirror
 from lm.training.run_log import RunLog, last_scores
 from lm.training.sections import Eval, Log, Run
 from lm.training.step import (
@@ -33,12 +39,17 @@ from lm.training.watchdog import watching
 from lm.types import Batch, PyTree, UserError, path_of
 
 
-def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
+def train(
+  config: Mapping[str, Any],
+  workdir: pathlib.Path,
+  mirror: Mirror | None = None,
+) -> dict[str, Any]:
   """Trains as `config` says, going on where `workdir` stands.
 
   Args:
     config: With every field of `SECTIONS`.
     workdir: Everything that the run leaves behind.
+    mirror: If that is elsewhere; see `lm.training.workdir.opened`.
 
   Returns:
     The last evaluation, as `metrics.jsonl` has it.
@@ -47,7 +58,8 @@ def train(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
   run, show = parts.run, Log(**config['log'])
   workdirs.check_tokenizer(workdir, parts.dataset.tokenizer)
   init_key, dropout_key = jax.random.split(jax.random.key(run.seed))
-  opened = Checkpoints(workdir / 'checkpoints', **config['checkpoint'])
+  settings = config['checkpoint'] | {'mirror': mirror}
+  opened = Checkpoints(workdir / 'checkpoints', **settings)
 
   way, mesh = parts.way.run, parts.way.mesh
   with (
@@ -189,8 +201,9 @@ def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
   origin, at, step = run.start_from.rpartition('@')
   if not (at and step.isdigit()):
     origin, step = run.start_from, ''
-  directory = pathlib.Path(origin) / 'checkpoints'
-  restored = restore(directory, abstract, int(step) if step else None)
+  number = int(step) if step else None
+  directory = remote_run.local_run(origin, number) / 'checkpoints'
+  restored = restore(directory, abstract, number)
   if restored is None:
     raise UserError(
       f'There is no checkpoint in {origin} to start from. Set'

@@ -98,6 +98,6 @@ SECTIONS = {
   'parallel': _parallel,
   'hosts': lambda: fields_of(hosts.start),
   'eval': lambda: fields_of(Eval),
-  'checkpoint': lambda: fields_of(Checkpoints, without=('directory',)),
+  'checkpoint': lambda: fields_of(Checkpoints, without=('directory', 'mirror')),
   'log': lambda: fields_of(Log),
 }

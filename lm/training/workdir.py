@@ -7,15 +7,19 @@ import json
 import pathlib
 import platform
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
+from absl import logging
 
-from lm.data import tokenizers
+from lm.data import remote, tokenizers
 from lm.data.tokenizers import Tokenizer
+from lm.parallel import hosts
 from lm.training import run_config
 from lm.training.assembly import Parts
+from lm.training.mirror import Mirror
 from lm.types import UserError
 
 # What may differ when a run goes on: it changes how long, what is shown and
@@ -72,6 +76,29 @@ def check(
       + '\nGive another --workdir, undo the change, or allow it with'
       f' --allow_change={next(iter(changes))}.'
     )
+
+
+@contextlib.contextmanager
+def opened(workdir: str) -> Iterator[tuple[pathlib.Path, Mirror | None]]:
+  """Yields the directory to train in; of a URL, a mirror and what keeps it.
+
+  Raises:
+    UserError: What is elsewhere cannot be reached, or its mirror is in use.
+  """
+  if not remote.is_url(workdir):
+    yield pathlib.Path(workdir).absolute(), None
+    return
+  mirror = Mirror(workdir)
+  with locked(mirror.directory.parent):
+    mirror.pull()
+    logging.info('The mirror of %s is %s.', workdir, mirror.directory)
+    try:
+      yield mirror.directory, mirror
+    finally:
+      # What is lost now is still lost, and has been waited for.
+      lost = isinstance(sys.exception(), remote.LostError)
+      if hosts.is_first() and not lost:
+        mirror.push()
 
 
 @contextlib.contextmanager

@@ -198,6 +198,26 @@ def test_one_is_killed_the_other_ends_and_both_go_on_with_the_same_bits(
   jax.tree.map(np.testing.assert_array_equal, params(tmp_path), params(both))
 
 
+def test_processes_that_share_no_disk_meet_at_a_url(both, tmp_path):
+  there, cache = tmp_path / 'there', tmp_path / 'cache'
+  running = start(there.as_uri(), cache, '--config.num_steps=100000')
+  wait_for_checkpoint(there, '8/sums.json', running)
+  for process in running:
+    process.kill()
+    process.communicate()
+  mirrors = [*(cache / 'workdirs').glob('*/there')]
+  for step in checkpoint_files.steps(there / 'checkpoints'):
+    if step > 12:
+      shutil.rmtree(there / 'checkpoints' / str(step))
+  # Each has written its share, and neither all.
+  assert len(mirrors) == 2
+  shutil.rmtree(cache / 'workdirs')
+  finish(there.as_uri(), cache)
+  assert rows(there) == rows(both)
+  jax.tree.map(np.testing.assert_array_equal, params(there), params(both))
+  assert not [*there.rglob('share-*')]
+
+
 def test_a_signal_to_one_stops_all_after_the_same_step(cache, tmp_path):
   running = start(tmp_path, cache, '--config.num_steps=100000')
   wait_for_checkpoint(tmp_path, 4, running)
