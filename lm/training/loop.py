@@ -1,15 +1,12 @@
 """A run, from its parts to its last step; it reads from top to bottom."""
 
 import contextlib
-import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
-import numpy as np
 import optax
 from absl import logging
 
@@ -25,7 +22,8 @@ from lm.training import (
 )
 from lm.training.assembly import Parts, assemble, example, feed
 from lm.training.checkpoints import Checkpoints, restore
-from lm.training.evaluation import make_scorer, means
+from lm.training.evaluation import make_scorer
+from lm.training.metrics_reader import Reader, due
 from lm.training.mirror import Mirror
 from lm.training.run_log import RunLog, last_scores
 from lm.training.sections import Eval, Log, Run
@@ -36,7 +34,7 @@ from lm.training.step import (
   make_train_step,
 )
 from lm.training.watchdog import watching
-from lm.types import Batch, PyTree, UserError, path_of
+from lm.types import Batch, PyTree, UserError
 
 
 def train(
@@ -217,55 +215,6 @@ def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
   return restored
 
 
-@dataclasses.dataclass
-class Reader:
-  """Reads the metrics of a step while the device works on the next one."""
-
-  log: RunLog
-  parts: Parts
-  batch_at: Callable[[int], Batch]
-  workdir: pathlib.Path
-  start: int
-  skipped: int  # Steps in a row that were not finite.
-  hear: Callable[[dict[str, float]], None]  # What is no metric.
-  waiting: list[tuple[int, Metrics]] = dataclasses.field(default_factory=list)
-
-  def add(self, step: int, sums: Metrics) -> None:
-    """Takes the metrics of `step`, and reads those of the step before."""
-    self.read_all()
-    self.waiting.append((step, sums))
-
-  def read_all(self) -> None:
-    """Logs what is waiting, and ends a run that is no longer finite."""
-    for step, sums in self.waiting:
-      values = means(sums)
-      self.hear(values)
-      # The sum, since the mean over a batch that asks for nothing is no number.
-      totals = sums['loss'][0], sums['grad_norm'][0]
-      finite = all(math.isfinite(total) for total in jax.device_get(totals))
-      self.skipped = 0 if finite else self.skipped + 1
-      if self.skipped > self.parts.run.skip_nonfinite:
-        refuse(step, self.batch_at(step - self.start - 1), self.workdir)
-      if due(step, self.log.every):  # On the host, this takes a while.
-        values['learning_rate'] = float(self.parts.schedule(step - 1))
-      self.log.train(step, values)
-    self.waiting.clear()
-
-
-def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
-  """Ends a run whose loss or gradient is not finite, keeping the batch."""
-  path = workdir / f'nonfinite_batch_{step}.npz'
-  leaves, _ = jax.tree_util.tree_flatten_with_path(batch)
-  np.savez(path, **{path_of(keys): array for keys, array in leaves})
-  raise UserError(
-    f'The loss or the gradient is not finite at step {step}. Its batch is in'
-    f' {path}, and what was saved before is good. Go on with a lower'
-    ' config.optimizer.learning_rate or clip_norm (and'
-    ' --allow_change=optimizer), or begin a run that may skip such steps, with'
-    ' config.skip_nonfinite.'
-  )
-
-
 def learned(state: TrainState) -> PyTree:
   """Returns the parameters that are evaluated and sampled from."""
   return state.params if state.ema is None else state.ema
@@ -274,8 +223,3 @@ def learned(state: TrainState) -> PyTree:
 def num_skipped(state: TrainState) -> int:
   """Returns how many of the last steps in a row were not finite."""
   return int(optax.tree.get(state.opt_state, 'notfinite_count', 0))
-
-
-def due(step: int, every: int) -> bool:
-  """Whether it is the turn of what happens `every` so many steps; 0: never."""
-  return every > 0 and step % every == 0
