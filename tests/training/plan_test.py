@@ -30,6 +30,14 @@ def activations(**changes):
   return planned(**changes)['bytes_per_device']['activations']
 
 
+def program(compiled):
+  """Returns the instructions alone, without where in our code they are from."""
+  lines = compiled.as_text().splitlines()
+  found = [line.partition(', metadata=')[0] for line in lines if ' = ' in line]
+  assert len(found) > 1000
+  return found
+
+
 def test_what_is_planned_is_what_the_loop_compiles_and_a_device_holds():
   settings = {**DIVIDED, 'ema_decay': 0.9, 'microbatches': 2}
   parts, abstract, example = plan.abstract(small_run.config(**settings))
@@ -45,7 +53,7 @@ def test_what_is_planned_is_what_the_loop_compiles_and_a_device_holds():
     step = way.compile_step(loop.step_of(parts), state, mesh)
     batch = way.to_devices(rows, mesh)
     lowered = step.lower(state, batch, jax.random.key(0))
-  assert lowered.compile(imagined.OPTIONS).as_text() == compiled.as_text()
+  assert program(lowered.compile(imagined.OPTIONS)) == program(compiled)
 
   def on_first(tree):
     return sum(
