@@ -157,6 +157,11 @@ def build(
       f'config.data.packing is {packing!r}. Set it to one of'
       f' {", ".join(PACKINGS)}.'
     )
+  if duplicates < 0:
+    raise UserError(
+      f'duplicates is {duplicates}, but it is how many versions of a row there'
+      ' are. Set config.data.duplicates to 0, for no end of them, or more.'
+    )
   mixed, weights = _corpora(source, path, field, split, validation, mixture)
   root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
   keep = functools.partial(_keep, pathlib.Path(root).expanduser())

@@ -17,7 +17,7 @@ from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
 from lm.training import optimizers
-from lm.training.sections import Log, Run
+from lm.training.sections import Log, Run, check_short_steps
 from lm.types import Batch, Form, UserError, Vocabulary
 
 
@@ -44,6 +44,7 @@ def assemble(
     splits: Those whose text is needed.
   """
   run = Run(**{name: config[name] for name in Run._fields})
+  check_short_steps(run, config['data']['length'])
   way = ways.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
   if config['eval']['batch_size']:

@@ -13,7 +13,7 @@ from lm.data import datasets
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.training.assembly import pair
-from lm.training.sections import Run
+from lm.training.sections import Run, check_short_steps
 from lm.types import Batch, Vocabulary
 
 
@@ -26,6 +26,7 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
   mesh = ways.build(**config['parallel']).mesh
   meshes.check_batch(run.batch_size, run.microbatches, mesh)
   section, length = config['model'], config['data']['length']
+  check_short_steps(run, length)
   if section['vocab_size'] is None:
     vocab_size = datasets.build(**config['data']).tokenizer.vocab_size
     section = {**section, 'vocab_size': vocab_size}
@@ -42,6 +43,12 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     params, flops.lengths_of(batch.inputs)
   )
   tokens = run.batch_size * length
+  short_steps = min(run.short_steps, run.num_steps)
+  long_steps = run.num_steps - short_steps
+  flops_of_short = 0.0
+  if short_steps:
+    inputs = imagined_batch(objective, run.short_length).inputs
+    flops_of_short = flops.training_flops(params, flops.lengths_of(inputs))
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   return {
     'devices': dict(mesh.shape),
@@ -50,10 +57,12 @@ def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     // shares
     // run.microbatches,
     'tokens_per_step': tokens,
-    'tokens': tokens * run.num_steps,
+    'tokens': run.batch_size
+    * (short_steps * run.short_length + long_steps * length),
     'answers_per_example': batch.weights['tokens'].shape[1],
     'flops_per_token': flops_of_example / length,
-    'flops': flops_of_example * run.batch_size * run.num_steps,
+    'flops': run.batch_size
+    * (flops_of_short * short_steps + flops_of_example * long_steps),
   }
 
 
