@@ -78,6 +78,7 @@ class Dataset:
     example_length: Callable[[int], int],
     seed: int | None,
     reads: tuple[str, ...] = (),
+    marks: bool = False,
   ) -> Source:
     """Returns the examples of a split.
 
@@ -86,6 +87,7 @@ class Dataset:
       example_length: How many tokens an objective needs for `length` of them.
       seed: Of their order; None for one pass as they stand.
       reads: What an objective reads beside the tokens.
+      marks: Whether it reads packed documents between marks.
     """
     stores = self.train if split == 'train' else self.validation
     request = Request(
@@ -93,6 +95,7 @@ class Dataset:
       seed,
       reads,
       self.tokenizer.vocabulary,
+      marks=marks,
       **self.rules,
     )
     make = PACKINGS[self.packing]

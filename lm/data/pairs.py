@@ -139,17 +139,10 @@ class Pairs(Rows):
     )
     text = (in_one | in_two) & real[:, None]
     valid = (column <= close) & real[:, None]
-    examples = sources.read(self.store, self.request, places, text)
-    mark = np.where(column == 0, begin, end) * valid
-    tokens = np.where(text, examples['tokens'], mark)
-    examples |= {
-      'tokens': tokens.astype(np.int32),
-      'valid': valid,
-      'token_types': ((column > middle) & valid).astype(np.int32),
-    }
-    if 'word_starts' in examples:
-      examples['word_starts'] |= ~text
-    return examples
+    mark = np.where(column == 0, begin, end)
+    return sources.read_marked(
+      self.store, self.request, places, text, mark, valid
+    ) | {'token_types': ((column > middle) & valid).astype(np.int32)}
 
   @property
   def _seed(self) -> int:

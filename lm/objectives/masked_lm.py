@@ -97,6 +97,7 @@ def masked_lm(
     example_length=lambda length: length,
     scales=scales,
     reads=() if spans == 'tokens' else ('word_starts',),
+    marks=True,
   )
 
 

@@ -79,6 +79,7 @@ def replaced_tokens(
     loss=loss,
     example_length=lambda length: length,
     scales={'tokens': 1.0, 'replaced': replaced_scale},
+    marks=True,
   )
 
 

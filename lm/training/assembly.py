@@ -171,6 +171,7 @@ def _rows(
       objective.example_length,
       run.seed if split == 'train' else None,
       objective.reads,
+      objective.marks,
     )
 
   source = read(parts.dataset.length)

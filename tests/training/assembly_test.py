@@ -87,6 +87,19 @@ def test_a_row_has_as_many_masks_as_there_are_duplicates(
   assert np.mean(numbers) > expected - 0.2  # A short row may come out the same.
 
 
+def test_packed_documents_of_an_encoder_stand_between_marks(configure):
+  config = configure(data__packing='documents')
+  batch = batches_of(config)(0)
+  begin, end = assembly.assemble(config).dataset.tokenizer.vocabulary.marks
+  tokens, segments = batch.inputs['tokens'], batch.inputs['segment_ids']
+  changes = np.diff(segments, axis=1, prepend=0, append=0) != 0
+  starts, ends = changes[:, :-1] & (segments > 0), changes[:, 1:]
+  ends &= segments > 0
+  assert (tokens[starts] == begin).all() and (tokens[ends] == end).all()
+  assert starts.sum() == (tokens == begin).sum() > 8
+  assert batch.inputs['positions'][starts].max() == 0
+
+
 @pytest.mark.parametrize(
   'overrides, message',
   [
