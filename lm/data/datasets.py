@@ -148,7 +148,8 @@ def build(
       their own, before the first comes again: BERT has 10; 0: no end of them.
     pair: Of `pairs`: whether the second text is foreign half of the time
       (BERT), or the two have changed places (ALBERT).
-    short_seq_prob: Of `pairs`: the share that is shorter than a row.
+    short_seq_prob: Of `pairs`: the share of the documents whose pairs are
+      shorter than a row.
     words: Where words begin, for masks of whole words: as the tokenizer's
       family tells, or after white space, as in Chinese that is segmented so.
     cache: Where stores and tokenizers are kept; '' for the environment's
