@@ -9,27 +9,29 @@ python -m experiments.generate --workdir=runs/t5 --beams=4 \\
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import logging
 
 import lm
 from experiments import command
 from lm.generation import fill, sampling, text
+from lm.objectives.objective import PromptForm
 from lm.types import UserError
 
 
 def main(
   workdir: str,
   prompt: Sequence[str] = ('',),
-  max_new_tokens: int = 200,
+  max_new_tokens: int | None = None,
   temperature: float | None = None,
   top_k: int | None = None,
   top_p: float | None = None,
   beams: int = 1,
-  length_penalty: float = 1.0,
+  length_penalty: float | None = None,
   early_stopping: bool = False,
-  num_return: int = 1,
+  num_return: int | None = None,
   seed: int = 0,
   stop: Sequence[str] = (),
   step: int | None = None,
@@ -43,27 +45,33 @@ def main(
     prompt: What to go on from; give it again for more texts, made side by side.
       By default the beginning of a text. For a BERT or RoBERTa a text with
       masks, for a T5 one with <extra_id_0>, <extra_id_1>, ... or a question.
-    max_new_tokens: How many tokens are made at most.
+    max_new_tokens: How many tokens are made at most. By default 200.
     temperature: How adventurous: 0 is the likeliest token always, 1 what the
       model predicts. By default 0.8.
     top_k: Choose from so many likeliest tokens only; of masks, show so many.
     top_p: Choose from the likeliest tokens with this probability only.
     beams: Search the likeliest text with so many at once; 1: do not.
     length_penalty: Of beams: a score is divided by the length to this power,
-      so the more it is, the longer the texts.
+      so the more it is, the longer the texts. By default 1.
     early_stopping: Of beams: end a search when it has so many whole texts,
       though a longer one might be better.
-    num_return: Of beams: how many texts to a prompt.
+    num_return: Of beams: how many texts to a prompt. By default 1.
     seed: The same seed gives the same text.
     stop: A text that ends the answer; it can be given again.
     step: Which checkpoint; by default the newest.
     json: Print one JSON object instead.
   """
-  if beams > 1 and (temperature is not None or top_p or top_k or stop):
-    raise UserError(
-      '--beams searches the likeliest text, so nothing is drawn, nor cut at'
-      ' --stop. Leave temperature, top_k, top_p and stop away.'
-    )
+  drawing = _given(temperature=temperature, top_p=top_p, stop=stop or None)
+  searching = _given(
+    length_penalty=length_penalty,
+    early_stopping=early_stopping or None,
+    num_return=num_return,
+  )
+  if beams > 1:
+    why = '--beams searches the likeliest text, so nothing is drawn or cut'
+    _refuse(drawing | _given(top_k=top_k), why)
+  else:
+    _refuse(searching, 'without --beams no texts are searched')
   rules = sampling.settings(
     0.8 if temperature is None else temperature, top_k, top_p
   )
@@ -75,38 +83,46 @@ def main(
     )
   trained = (pretrained.model, pretrained.params, pretrained.tokenizer)
   if pretrained.model.form == 'bidirectional' and beams == 1:
+    why = 'this model fills masks, each with the likeliest token'
+    _refuse(drawing | _given(max_new_tokens=max_new_tokens), why)
     fill_masks(trained, prompt, top_k or 5, json)
-  elif beams > 1:
-    search(
-      trained,
-      prompt,
-      json,
-      beams=beams,
-      length_penalty=length_penalty,
-      early_stopping=early_stopping,
-      num_return=num_return,
-      max_new_tokens=max_new_tokens,
-    )
+    return
+  writing = {
+    'max_new_tokens': 200 if max_new_tokens is None else max_new_tokens,
+    'prompt_form': pretrained.prompt_form,
+  }
+  if beams > 1:
+    search(trained, prompt, json, beams=beams, **searching, **writing)
   else:
-    go_on(
-      trained,
-      prompt,
-      json,
-      stop=stop,
-      max_new_tokens=max_new_tokens,
-      sampling=rules,
-      seed=seed,
-    )
+    sampled = {'stop': stop, 'sampling': rules, 'seed': seed}
+    go_on(trained, prompt, json, **sampled, **writing)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+  """Returns the options that are not left away."""
+  return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse(options: Mapping[str, Any], why: str) -> None:
+  """Raises UserError if there are any of these options, which say nothing."""
+  if options:
+    names = ', '.join(f'--{name}' for name in options)
+    raise UserError(f'{names}: {why}. Leave {names} away.')
 
 
 def go_on(
-  trained: tuple, prompts: Sequence[str], json: bool, **options
+  trained: tuple,
+  prompts: Sequence[str],
+  json: bool,
+  prompt_form: PromptForm,
+  **options,
 ) -> None:
   """Prints how the model goes on, as it is made."""
   began = time.perf_counter()
-  progress = text.stream(*trained, prompts, **options)
+  progress = text.stream(*trained, prompts, prompt_form=prompt_form, **options)
   # What is not gone on from is not part of the reply.
-  starts = prompts if trained[0].form == 'causal' else [''] * len(prompts)
+  alone = text.answers(trained[0], prompt_form)
+  starts = [''] * len(prompts) if alone else prompts
   replies = list(progress)[-1] if json else show(starts, progress)
   seconds = time.perf_counter() - began
   num_tokens = sum(reply.num_tokens for reply in replies)
@@ -120,10 +136,14 @@ def go_on(
 
 
 def search(
-  trained: tuple, prompts: Sequence[str], json: bool, **options
+  trained: tuple,
+  prompts: Sequence[str],
+  json: bool,
+  prompt_form: PromptForm,
+  **options,
 ) -> None:
   """Prints the best texts that beam search finds."""
-  found = text.search(*trained, prompts, **options)
+  found = text.search(*trained, prompts, prompt_form=prompt_form, **options)
   if json:
     command.report(
       {
@@ -135,10 +155,10 @@ def search(
       }
     )
     return
-  goes_on = trained[0].form == 'causal'
+  alone = text.answers(trained[0], prompt_form)
   for start, best in zip(prompts, found):
     for one in best:
-      print((start if goes_on else '') + one.text)
+      print(('' if alone else start) + one.text)
 
 
 def fill_masks(

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from lm import models
+from lm import models, objectives
 from lm.data import tokenizers, vocabulary_files
 from lm.interop import huggingface, tensorflow_bert
+from lm.objectives.objective import GOES_ON, PromptForm
 from lm.training import remote_run, run_config
 from lm.training.checkpoints import Checkpoints, restore_params
 from lm.types import PyTree, UserError
@@ -37,6 +38,18 @@ class Pretrained:
   tokenizer: tokenizers.Tokenizer | None
   config: Mapping[str, Any]
   step: int | None = None
+
+  @property
+  def prompt_form(self) -> PromptForm:
+    """How it reads what it goes on from, as its objective has shown it."""
+    if self.tokenizer is None or 'objective' not in self.config:
+      return GOES_ON
+    objective = objectives.build(
+      form=self.model.form,
+      vocabulary=self.tokenizer.vocabulary,
+      **self.config['objective'],
+    )
+    return objective.prompt_form
 
 
 def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:

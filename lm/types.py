@@ -56,6 +56,13 @@ class Vocabulary(NamedTuple):
   sentinel_ids: tuple[int, ...] = ()
 
   @property
+  def marks(self) -> tuple[int, int] | None:
+    """What begins and ends the rows of an encoder; None if one is missing."""
+    begin = self.bos_id if self.cls_id is None else self.cls_id
+    end = self.eos_id if self.sep_id is None else self.sep_id
+    return None if begin is None or end is None else (begin, end)
+
+  @property
   def start_id(self) -> int:
     """What a decoder begins with: T5's is the padding."""
     ids = (self.pad_id, self.eos_id, 0)

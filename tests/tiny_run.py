@@ -54,9 +54,24 @@ FAMILIES = {
 }
 
 
-def write_family(directory: pathlib.Path, name: str) -> None:
-  """Writes a model of a family, its numbers random, and its tokenizer."""
-  preset, kind, vocab_size = FAMILIES[name]
+def write_family(
+  directory: pathlib.Path,
+  name: str,
+  objective: dict[str, Any] | None = None,
+  kind: str = '',
+  vocab_size: int | None = None,
+) -> None:
+  """Writes a model of a family, its numbers random, and its tokenizer.
+
+  Args:
+    directory: Where.
+    name: Of the family.
+    objective: What it is said to have been trained for.
+    kind: Of the tokenizer; '': the family's.
+    vocab_size: Of the tokenizer, with its kind.
+  """
+  preset, own_kind, own_size = FAMILIES[name]
+  kind, vocab_size = (kind, vocab_size) if kind else (own_kind, own_size)
   tokenizer = tokenizers.train(kind, WORDS, vocab_size)
   sizes = tiny.SIZES | {'vocab_size': tokenizer.vocab_size}
   model = tiny.build(name, preset, **sizes)
@@ -64,5 +79,7 @@ def write_family(directory: pathlib.Path, name: str) -> None:
   if model.form == 'encoder_decoder':
     inputs['source_tokens'] = tiny.tokens()
   config = {'model': {'name': name, 'preset': preset, **sizes}}
+  if objective:
+    config['objective'] = objective
   params = tiny.params_for(model, **inputs)
   lm.save(Pretrained(model, params, tokenizer, config), directory)

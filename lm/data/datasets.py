@@ -80,6 +80,7 @@ class Dataset:
     example_length: Callable[[int], int],
     seed: int | None,
     reads: tuple[str, ...] = (),
+    marks: bool = False,
   ) -> Source:
     """Returns the examples of a split.
 
@@ -88,6 +89,7 @@ class Dataset:
       example_length: How many tokens an objective needs for `length` of them.
       seed: Of their order; None for one pass as they stand.
       reads: What an objective reads beside the tokens.
+      marks: Whether it reads packed documents between marks.
     """
     stores = self.train if split == 'train' else self.validation
     request = Request(
@@ -95,6 +97,7 @@ class Dataset:
       seed,
       reads,
       self.tokenizer.vocabulary,
+      marks=marks,
       **self.rules,
     )
     make = PACKINGS[self.packing]
@@ -168,7 +171,8 @@ def build(
       their own, before the first comes again: BERT has 10; 0: no end of them.
     pair: Of `pairs`: whether the second text is foreign half of the time
       (BERT), or the two have changed places (ALBERT).
-    short_seq_prob: Of `pairs`: the share that is shorter than a row.
+    short_seq_prob: Of `pairs`: the share of the documents whose pairs are
+      shorter than a row.
     words: Where words begin, for masks of whole words: as the tokenizer's
       family tells, or after white space, as in Chinese that is segmented so.
     cache: Where stores and tokenizers are kept; '' for the environment's
@@ -181,6 +185,11 @@ def build(
     raise UserError(
       f'config.data.packing is {packing!r}. Set it to one of'
       f' {", ".join(PACKINGS)}.'
+    )
+  if duplicates < 0:
+    raise UserError(
+      f'duplicates is {duplicates}, but it is how many versions of a row there'
+      ' are. Set config.data.duplicates to 0, for no end of them, or more.'
     )
   mixed, weights = _corpora(source, path, field, split, validation, mixture)
   root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'

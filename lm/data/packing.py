@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 
 def cut(
-  offsets: Int[np.ndarray, 'O'], length: int
+  offsets: Int[np.ndarray, 'O'], length: int, overlap: int = OVERLAP
 ) -> tuple[Int64[np.ndarray, 'P'], Int64[np.ndarray, 'P']]:
   """Returns start and size of pieces of at most `length` tokens.
 
@@ -50,11 +50,14 @@ def cut(
 
       0 1 2 3 | 3 4 5 | 6 7
 
-  Documents of one token ask for nothing, and are left out.
+  Documents of one token ask for nothing, and are left out. Without an overlap
+  they are kept, and pieces share nothing:
+
+      0 1 2 3 | 4 5 | 6 7
   """
-  stride = length - OVERLAP
+  stride = length - overlap
   sizes = np.diff(offsets)
-  counts = np.maximum(-((OVERLAP - sizes) // stride), 0)
+  counts = np.maximum(-((overlap - sizes) // stride), 0)
   document = np.repeat(np.arange(len(sizes)), counts)
   first = np.cumsum(counts) - counts
   turn = np.arange(len(document)) - first[document]
@@ -93,6 +96,8 @@ def pack(
   offsets: Int[np.ndarray, 'O'],
   length: int,
   window: int = WINDOW,
+  overlap: int = OVERLAP,
+  marks: int = 0,
 ) -> Plan:
   """Returns rows of at most `length` tokens that hold all documents.
 
@@ -100,11 +105,14 @@ def pack(
     offsets: Where each document starts, and where the last one ends.
     length: The tokens of a row. Longer documents are cut.
     window: How many documents are looked at together.
+    overlap: The tokens that pieces of one document share.
+    marks: The tokens of a row that are put round each piece; no plan has them.
   """
   counts, starts, sizes = [], [], []
   for first in range(0, len(offsets) - 1, window):
-    start, size = cut(offsets[first : first + window + 1], length)
-    row = np.array(best_fit(size, length), np.int64)
+    offset = offsets[first : first + window + 1]
+    start, size = cut(offset, length - marks, overlap)
+    row = np.array(best_fit(size + marks, length), np.int64)
     order = np.argsort(row, kind='stable')
     starts.append(start[order])
     sizes.append(size[order])
@@ -141,21 +149,27 @@ def of_store(
   directory: pathlib.Path,
   offsets: Int[np.ndarray, 'O'],
   length: int,
+  overlap: int = OVERLAP,
+  marks: int = 0,
 ) -> Plan:
-  """Returns the plan kept in a store's directory, made if it is not there."""
-  path = directory / f'pack-{length}.npy'
+  """Returns the plan kept in a store's directory, made if it is not there.
+
+  Its arguments are those of `pack`.
+  """
+  kind = '' if overlap else f'-apart-{marks}'
+  path = directory / f'pack-{length}{kind}.npy'
   if path.exists():
     try:
       return load(path)
     except ValueError as error:
       logging.warning('%s; the packing plan is made anew.', error)
-  plan = pack(offsets, length)
+  plan = pack(offsets, length, overlap=overlap, marks=marks)
   save(plan, path)
   logging.info(
     'Packed %d documents into %d rows of %d tokens, %.1f%% full.',
     len(offsets) - 1,
     plan.size,
     length,
-    100 * plan.sizes.sum() / max(1, plan.size * length),
+    100 * (plan.sizes + marks).sum() / max(1, plan.size * length),
   )
   return plan

@@ -3,7 +3,9 @@
 As BERT makes them (Devlin et al. 2019, A.2, and its code). Sentences of one
 document are gathered until they fill a row: a chunk. It is divided between two
 sentences; with probability one half the second part is text from elsewhere. A
-plan of the chunks, made once for a store and a length, is kept beside it.
+plan of the chunks, made once for a store and a length, is kept beside it. With
+duplicates it has as many plans as these, one after another as the rows of one
+epoch: which documents have short chunks is drawn anew for each.
 What is drawn for an example, where it is divided and what stands in, is counted
 from its index: the rest of a chunk whose second part is foreign is not made a
 chunk of its own, as in BERT, but comes with other draws in other epochs.
@@ -139,17 +141,10 @@ class Pairs(Rows):
     )
     text = (in_one | in_two) & real[:, None]
     valid = (column <= close) & real[:, None]
-    examples = sources.read(self.store, self.request, places, text)
-    mark = np.where(column == 0, begin, end) * valid
-    tokens = np.where(text, examples['tokens'], mark)
-    examples |= {
-      'tokens': tokens.astype(np.int32),
-      'valid': valid,
-      'token_types': ((column > middle) & valid).astype(np.int32),
-    }
-    if 'word_starts' in examples:
-      examples['word_starts'] |= ~text
-    return examples
+    mark = np.where(column == 0, begin, end)
+    return sources.read_marked(
+      self.store, self.request, places, text, mark, valid
+    ) | {'token_types': ((column > middle) & valid).astype(np.int32)}
 
   @property
   def _seed(self) -> int:
@@ -196,18 +191,25 @@ def pairs(store: TokenStore, request: Request) -> Pairs:
   room = request.length - MARKS
   share = request.short_seq_prob
   least = 1 if request.pair == 'next_sentence' else 2
-  name = f'pairs-{room}-{share:g}-{least}.npy'
-  chunks = sentence_rows.kept(
-    store.directory / name,
-    lambda: np.array(
-      [*gather(ends, documents, room, share, least)], np.int64
-    ).reshape(-1, 3),
-  )
+  # In order, there is one pass; and without duplicates a plan for all epochs.
+  versions = 1 if request.seed is None else max(1, request.duplicates)
+
+  def plan() -> Int64[np.ndarray, 'C 3']:
+    chunks = itertools.chain.from_iterable(
+      gather(ends, documents, room, share, least, version)
+      for version in range(versions)
+    )
+    return np.fromiter(chunks, np.dtype((np.int64, 3)))
+
+  name = f'pairs-{room}-{share:g}-{least}-{versions}.npy'
+  chunks = sentence_rows.kept(store.directory / name, plan)
   if not len(chunks):
     raise UserError(
       'No document has two sentences, so there are none whose order could be'
       " asked for. Give other text, or set config.data.pair to 'next_sentence'."
     )
+  # All versions are rows of an epoch, so each row has one.
+  request = request._replace(duplicates=min(request.duplicates, 1))
   return Pairs(store, request, ends, documents, chunks)
 
 
@@ -217,6 +219,7 @@ def gather(
   room: int,
   short_seq_prob: float,
   least: int,
+  version: int = 0,
 ) -> Iterator[tuple[int, int, int]]:
   """Yields chunks: sentences of one document that fill a row, or a part of it.
 
@@ -224,17 +227,20 @@ def gather(
     ends: Where each sentence ends in the stream.
     documents: Which sentence each document begins with, and the last ends.
     room: The tokens of a row beside its marks.
-    short_seq_prob: How often a chunk aims at fewer, from 2 on.
+    short_seq_prob: How often the chunks of a document aim at fewer, from 2 on.
     least: The sentences of a chunk.
+    version: Which of several plans it is.
   """
   starts = np.concatenate([[0], ends])
-  short = randomness.uniform(0, 'short', starts) < short_seq_prob
-  drawn = 2 + randomness.integers(0, 'target', starts, max(room - 1, 1))
-  targets = np.where(short, drawn, room)
-  for begin, end in itertools.pairwise(documents.tolist()):
+  number = np.arange(len(documents) - 1)
+  short = randomness.uniform(version, 'short', number) < short_seq_prob
+  drawn = randomness.integers(version, 'target', number, max(room - 1, 1))
+  targets = np.where(short, 2 + drawn, room).tolist()
+  for target, (begin, end) in zip(
+    targets, itertools.pairwise(documents.tolist())
+  ):
     first = begin
     while first < end:
-      target = int(targets[first])
       # Up to the sentence that reaches the target.
       last = int(np.searchsorted(ends, starts[first] + target, 'left')) + 1
       last = min(max(last, first + 1), end)

@@ -46,14 +46,15 @@ class Sentences(Rows):
     places = start[:, None] + column - 1
     valid = column < (size + MARKS)[:, None]
     inside = (column > 0) & (column <= size[:, None])
-    examples = sources.read(self.store, self.request, places, inside)
     begin, end = marks(self.request)
-    outside = np.where(column == 0, begin, end)
-    tokens = np.where(inside, examples['tokens'], outside * valid)
-    examples |= {'tokens': tokens.astype(np.int32), 'valid': valid}
-    if 'word_starts' in examples:
-      examples['word_starts'] |= ~inside
-    return examples
+    return sources.read_marked(
+      self.store,
+      self.request,
+      places,
+      inside,
+      np.where(column == 0, begin, end),
+      valid,
+    )
 
 
 def sentences(store: TokenStore, request: Request) -> Sentences:
@@ -71,19 +72,14 @@ def sentences(store: TokenStore, request: Request) -> Sentences:
 
 def marks(request: Request) -> tuple[int, int]:
   """Returns what begins a row, and what ends it and divides texts."""
-  vocabulary = request.vocabulary
-  begin = (vocabulary.cls_id, vocabulary.bos_id)
-  end = (vocabulary.sep_id, vocabulary.eos_id)
-  found = [
-    next((i for i in ids if i is not None), None) for ids in (begin, end)
-  ]
-  if None in found:
+  found = request.vocabulary.marks
+  if found is None:
     raise UserError(
       'The tokenizer has no tokens that begin and end the rows of an encoder.'
       " Set config.data.tokenizer to 'wordpiece' or 'roberta', or to a"
       " published one of BERT or RoBERTa, or config.data.packing to 'windows'."
     )
-  return found[0], found[1]
+  return found
 
 
 def sentence_ends(store: TokenStore) -> Int64[np.ndarray, 'E']:

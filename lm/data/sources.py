@@ -53,7 +53,9 @@ class Request(NamedTuple):
       again the first: BERT's static masks; 0: each epoch has a new one.
     pair: What becomes of a pair of texts: the second is foreign, or both change
       places.
-    short_seq_prob: The share of the pairs that are shorter than a row.
+    short_seq_prob: The share of the documents whose pairs are shorter than a
+      row.
+    marks: Whether packed documents stand between marks, and share no token.
   """
 
   length: int
@@ -63,6 +65,7 @@ class Request(NamedTuple):
   duplicates: int = 0
   pair: str = 'next_sentence'
   short_seq_prob: float = 0.1
+  marks: bool = False
 
 
 class Placed(NamedTuple):
@@ -153,9 +156,20 @@ class Packed(Rows):
       tokens       a a a b b .    c c c c c .
       segment_ids  1 1 1 2 2 0    1 1 1 1 1 0
       positions    0 1 2 0 1 0    0 1 2 3 4 0
+
+  Between marks, for a model that reads both ways, with documents a a and b:
+
+      tokens       [CLS] a a [SEP] [CLS] b [SEP] .
+      segment_ids    1   1 1   1     2   2   2   0
+      positions      0   1 2   3     0   1   2   0
+
+  Attributes:
+    plan: Which documents share a row.
+    marks: What begins and ends each of them; (): nothing.
   """
 
   plan: Plan
+  marks: tuple[int, ...] = ()
 
   @property
   def size(self) -> int:
@@ -167,7 +181,8 @@ class Packed(Rows):
     counts = np.where(real, self.plan.rows[row + 1] - first, 0)
     number = count_up(counts)  # Of each piece within its row.
     piece = np.repeat(first, counts) + number
-    starts, sizes = self.plan.starts[piece], self.plan.sizes[piece]
+    starts, inner = self.plan.starts[piece], self.plan.sizes[piece]
+    sizes = inner + len(self.marks)
     fill = np.bincount(np.repeat(np.arange(len(row)), counts), sizes, len(row))
     valid = np.arange(self.request.length) < fill[:, None]
 
@@ -177,9 +192,23 @@ class Packed(Rows):
       return rows
 
     position = count_up(sizes)
-    places = spread(np.repeat(starts, sizes) + position)
+    places = np.repeat(starts, sizes) + position
+    if self.marks:
+      begin, end = self.marks
+      text = (position > 0) & (position <= np.repeat(inner, sizes))
+      mark = np.where(position == 0, begin, end)
+      examples = read_marked(
+        self.store,
+        self.request,
+        spread(places - 1),
+        spread(text) > 0,
+        spread(mark),
+        valid,
+      )
+    else:
+      examples = read(self.store, self.request, spread(places), valid)
     return {
-      **read(self.store, self.request, places, valid),
+      **examples,
       'segment_ids': spread(np.repeat(number + 1, sizes)).astype(np.int32),
       'positions': spread(position).astype(np.int32),
     }
@@ -207,6 +236,11 @@ def packed(store: TokenStore, request: Request) -> Packed:
   Raises:
     UserError: No document has two tokens.
   """
+  if request.marks:
+    marks = request.vocabulary.marks or ()
+    check_length(request.length, len(marks))
+    plan = store.packing(request.length, overlap=0, marks=len(marks))
+    return Packed(store, request, plan, marks)
   check_length(request.length, OVERLAP)
   plan = store.packing(request.length)
   if not plan.size:
@@ -251,4 +285,24 @@ def read(
     examples['bytes'] = np.where(valid, counts, 0).astype(np.int32)
   if 'word_starts' in request.reads:
     examples['word_starts'] = store.marks[places] & WORD_START > 0
+  return examples
+
+
+def read_marked(
+  store: TokenStore,
+  request: Request,
+  places: Int[np.ndarray, 'B L'],
+  text: Bool[np.ndarray, 'B L'],
+  marks: Int[np.ndarray, '#B L'],
+  valid: Bool[np.ndarray, 'B L'],
+) -> dict[str, np.ndarray]:
+  """Returns what stands at `places` where that is text, and else `marks`.
+
+  Each mark is a word of its own; where not `valid`, there is filler.
+  """
+  examples = read(store, request, places, text)
+  tokens = np.where(text, examples['tokens'], marks * valid)
+  examples |= {'tokens': tokens.astype(np.int32), 'valid': valid}
+  if 'word_starts' in examples:
+    examples['word_starts'] |= ~text
   return examples

@@ -59,9 +59,9 @@ class TokenStore:
     """Returns the bytes of text of `tokens`, which stand at `places`."""
     return self.byte_counts[tokens if self.bytes_by_id else places]
 
-  def packing(self, length: int) -> packing.Plan:
-    """Returns which documents share a row of `length` tokens."""
-    return packing.of_store(self.directory, self.offsets, length)
+  def packing(self, length: int, **rules: int) -> packing.Plan:
+    """Returns which documents share a row of `length` tokens; see `pack`."""
+    return packing.of_store(self.directory, self.offsets, length, **rules)
 
 
 def open(directory: pathlib.Path) -> TokenStore:

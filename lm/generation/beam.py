@@ -46,6 +46,7 @@ class Rules:
   length_penalty: float | Float[Array, '']
   beams: int = struct.field(pytree_node=False)
   early_stopping: bool | Literal['never'] = struct.field(pytree_node=False)
+  prefix_visible: bool = struct.field(pytree_node=False, default=False)
 
 
 @struct.dataclass
@@ -81,6 +82,7 @@ def search(
   early_stopping: bool | Literal['never'] = False,
   num_return: int = 1,
   start_token: int = 0,
+  prefix_visible: bool = False,
 ) -> list[list[Hypothesis]]:
   """Returns the best texts found for each prompt, the very best first.
 
@@ -97,6 +99,7 @@ def search(
       all of them. 'never': once no beam of any length can be better.
     num_return: How many texts are returned; fewer, if there are no more.
     start_token: What a decoder begins with that has an encoder.
+    prefix_visible: See `decode.stream`.
 
   Raises:
     UserError: A text would not fit into what the model holds.
@@ -117,6 +120,7 @@ def search(
     length_penalty=length_penalty,
     beams=beams,
     early_stopping=early_stopping,
+    prefix_visible=prefix_visible,
   )
   tokens, lengths = beginnings.padded(
     texts, beginnings.size_for(longest, window)
@@ -152,9 +156,10 @@ def _search(
   rows = len(lengths)
   valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
   cache = steps.empty_cache(model, params, rows, capacity, source)
-  logits, cache = steps.answer(
-    model, params, cache, tokens, valid, **source or {}
-  )
+  inputs = dict(source or {})
+  if rules.prefix_visible:
+    inputs['prefix'] = valid
+  logits, cache = steps.answer(model, params, cache, tokens, valid, **inputs)
   # Until the beams differ, there is one.
   only = jnp.full((rows, rules.beams), -jnp.inf).at[:, 0].set(0.0)
   nothing = jnp.full((rows, rules.beams, room), steps.NOTHING, jnp.int32)

@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from lm.data.tokenizers import Tokenizer
 from lm.generation import beam, decode, fill
+from lm.objectives.objective import GOES_ON, PromptForm
 from lm.types import PyTree, UserError
 
 HALF = '\ufffd'  # What bytes read as that are no whole character.
@@ -42,13 +43,14 @@ def stream(
   prompts: Sequence[str],
   *,
   stop: Sequence[str] = (),
+  prompt_form: PromptForm = GOES_ON,
   **options: Any,
 ) -> Iterator[list[Reply]]:
   """Yields how far the text of each prompt is, and ends when all have ended.
 
-  A GPT goes on from a prompt. A T5 answers it, or, where it has sentinels,
-  gives it back with what it puts in their place. A BERT gives it back with its
-  masks filled.
+  A GPT goes on from a prompt. A T5, or a GPT that was trained as one, answers
+  it, or, where it has sentinels, gives it back with what it puts in their
+  place. A BERT gives it back with its masks filled.
 
   Args:
     model: What predicts.
@@ -57,15 +59,16 @@ def stream(
       one, ends a reply.
     prompts: Texts; a GPT takes an empty one to begin where a text has ended.
     stop: Texts that end a reply, and are left away.
+    prompt_form: Of the objective that the model was trained for.
     **options: Of `decode.stream`.
   """
   if model.form == 'bidirectional':
     filled = fill.masks(model, params, tokenizer, prompts)
     yield [Reply(one.text, len(one.masks), 'stop') for one in filled]
     return
-  starts = encode(model, tokenizer, prompts)
-  if model.form == 'encoder_decoder':
-    options['start_token'] = tokenizer.vocabulary.start_id
+  starts = encode(model, tokenizer, prompts, prompt_form)
+  answer = answers(model, prompt_form)
+  options = _beginning(model, tokenizer, prompt_form) | options
   made = [np.zeros(0, np.int32) for _ in starts]
   replies = [Reply('', 0, None) for _ in starts]
   for pieces in decode.stream(
@@ -74,7 +77,7 @@ def stream(
     for row, piece in enumerate(pieces):
       if replies[row].stopped_by is None:
         made[row] = np.append(made[row], piece.tokens)
-        text = read(model, tokenizer, starts[row], made[row], piece.stopped_by)
+        text = read(tokenizer, starts[row], made[row], piece.stopped_by, answer)
         text, why = shown(text, stop, piece.stopped_by)
         replies[row] = Reply(text, len(made[row]), why)
     yield list(replies)
@@ -94,6 +97,7 @@ def search(
   params: PyTree,
   tokenizer: Tokenizer,
   prompts: Sequence[str],
+  prompt_form: PromptForm = GOES_ON,
   **options: Any,
 ) -> list[list[Best]]:
   """Returns the best replies to each prompt that beam search finds.
@@ -103,6 +107,7 @@ def search(
     params: Its parameters.
     tokenizer: What it was trained with.
     prompts: Texts, as those of `stream`.
+    prompt_form: As that of `stream`.
     **options: Of `beam.search`.
   """
   if model.form == 'bidirectional':
@@ -110,15 +115,15 @@ def search(
       'This model fills masks in one pass, so there is nothing for beams to'
       ' search. Leave --beams away.'
     )
-  starts = encode(model, tokenizer, prompts)
-  if model.form == 'encoder_decoder':
-    options['start_token'] = tokenizer.vocabulary.start_id
+  starts = encode(model, tokenizer, prompts, prompt_form)
+  answer = answers(model, prompt_form)
+  options = _beginning(model, tokenizer, prompt_form) | options
   found = beam.search(
     model, params, starts, stop_tokens=ends_of(tokenizer), **options
   )
   return [
     [
-      Best(read(model, tokenizer, start, one.tokens, 'stop'), one.score)
+      Best(read(tokenizer, start, one.tokens, 'stop', answer), one.score)
       for one in hypotheses
     ]
     for start, hypotheses in zip(starts, found)
@@ -126,28 +131,47 @@ def search(
 
 
 def encode(
-  model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str]
+  model: nn.Module,
+  tokenizer: Tokenizer,
+  prompts: Sequence[str],
+  prompt_form: PromptForm = GOES_ON,
 ) -> list[Int[np.ndarray, '_']]:
   """Returns prompts as a model reads them: an encoder's with its marks."""
   if model.form == 'encoder_decoder':
     return [tokenizer.encode(prompt, special_tokens=True) for prompt in prompts]
+  if prompt_form.ends:
+    end = np.array([tokenizer.end_id], np.int32)
+    return [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
   return [_encode(tokenizer, prompt) for prompt in prompts]
+
+
+def answers(model: nn.Module, prompt_form: PromptForm) -> bool:
+  """Whether what a model makes stands alone, and does not go on from a text."""
+  return model.form != 'causal' or prompt_form.ends
 
 
 def ends_of(tokenizer: Tokenizer) -> tuple[int, ...]:
   """Returns the tokens that end a reply."""
-  return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+  return () if tokenizer.end_id is None else (tokenizer.end_id,)
 
 
 def read(
-  model: nn.Module,
   tokenizer: Tokenizer,
   start: Int[np.ndarray, '_'],
   made: Int[np.ndarray, '_'],
   stopped_by: str | None,
+  answer: bool,
 ) -> str:
-  """Returns the text of what was `made` for a prompt that begins as `start`."""
-  if model.form != 'encoder_decoder':
+  """Returns the text of what was `made` for a prompt.
+
+  Args:
+    tokenizer: Of both.
+    start: The prompt.
+    made: What followed.
+    stopped_by: What ended it, or None while it goes on.
+    answer: Whether it stands alone; see `answers`.
+  """
+  if not answer:
     return _decode(tokenizer, start, made)
   made = made[~np.isin(made, ends_of(tokenizer))]
   vocabulary = tokenizer.vocabulary
@@ -181,6 +205,15 @@ def shown(
     if end.startswith(text[at:])
   ]
   return text[: min(open_at, default=len(text))], None
+
+
+def _beginning(
+  model: nn.Module, tokenizer: Tokenizer, prompt_form: PromptForm
+) -> dict[str, Any]:
+  """Returns the options that say how a model begins to write."""
+  if model.form == 'encoder_decoder':
+    return {'start_token': tokenizer.vocabulary.start_id}
+  return {'prefix_visible': prompt_form.visible}
 
 
 def _encode(tokenizer: Tokenizer, prompt: str) -> Int[np.ndarray, '_']:

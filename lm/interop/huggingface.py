@@ -77,6 +77,7 @@ def understand(
   """
   family = FAMILIES[config['model_type']]
   arrays = plain(arrays, family)
+  _check_tied(family, config, arrays, place)
   heads = _find_heads(family, arrays, config)
   settings = family.settings(config, arrays) | {
     'heads': heads,
@@ -189,6 +190,25 @@ def plain(arrays: Arrays, family: Family) -> Arrays:
     return name
 
   return {own(name): array for name, array in arrays.items()}
+
+
+def _check_tied(
+  family: Family, config: Mapping[str, Any], arrays: Arrays, place: str
+) -> None:
+  """Raises UserError if tokens are scored by a table that no model here has."""
+  tied = config.get('tie_word_embeddings', True)
+  if tied or 'tie_embeddings' in models.fields(family.name, family.preset):
+    return
+  for copy, name in family.copies.items():
+    if {copy, name} <= arrays.keys() and not np.array_equal(
+      arrays[copy], arrays[name]
+    ):
+      raise UserError(
+        f'{place} cannot be read: its config.json says tie_word_embeddings:'
+        f' false, and {copy} is not equal to {name}, but a {family.name} here'
+        ' scores tokens by the table that embeds them. Give a checkpoint in'
+        ' which they are tied; of these families, t5 may have two tables.'
+      )
 
 
 def _find_heads(

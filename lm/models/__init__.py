@@ -8,7 +8,7 @@ from typing import Any
 from flax import linen as nn
 
 from lm.models.bert import BERT
-from lm.models.config import TransformerConfig
+from lm.models.config import TransformerConfig, check
 from lm.models.electra import ELECTRA
 from lm.models.encoder_decoder import EncoderDecoder
 from lm.models.gpt import GPT
@@ -67,6 +67,9 @@ def build(name: str, preset: str, **settings: Any) -> nn.Module:
     **{key: value for key, value in settings.items() if key in shared}
   )
   own = {key: value for key, value in settings.items() if key not in shared}
+  parameters = inspect.signature(MODELS[name]).parameters
+  for key in own.keys() & parameters.keys():
+    check(key, parameters[key].annotation, own[key])
   return MODELS[name](config, **own)
 
 

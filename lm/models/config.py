@@ -1,11 +1,14 @@
 """The sizes and choices in which Transformers differ."""
 
 import dataclasses
-from typing import Literal, get_args
+import types
+from typing import Any, Literal, get_args, get_origin
 
 from lm.models.attention import Kernel
 from lm.types import UserError
 
+MAY_BE_NONE = ('vocab_blocks', 'position_offset')
+ABOVE_NOTHING = ('norm_eps', 'generator_size')
 Activation = Literal['gelu', 'gelu_tanh', 'relu', 'silu', 'tanh']
 
 
@@ -90,23 +93,9 @@ class TransformerConfig:
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
-      value, choices = getattr(self, field.name), get_args(field.type)
-      if isinstance(choices and choices[0], str) and value not in choices:
-        raise UserError(
-          f'{field.name} is {value!r}, which is unknown. Set'
-          f' config.model.{field.name} to one of {sorted(choices)}.'
-        )
-      if field.name.endswith('dropout') and not 0 <= value < 1:
-        raise UserError(
-          f'{field.name} is {value}, but it is a share. Set'
-          f' config.model.{field.name} to at least 0 and under 1.'
-        )
-      least = 0 if field.name == 'vocab_blocks' else 1
-      if field.type is int and value < least:
-        raise UserError(
-          f'{field.name} is {value}, but it is how many there are. Set'
-          f' config.model.{field.name} to {least} or more.'
-        )
+      check(field.name, field.type, getattr(self, field.name))
+    if self.position == 'relative':
+      _check_buckets(self)
     halved = {'sinusoidal': 'embed_dim', 'rotary': 'head_dim'}
     size = halved.get(self.position)
     if size and getattr(self, size) % 2:
@@ -114,3 +103,55 @@ class TransformerConfig:
         f'{size} is {getattr(self, size)}, but {self.position} positions take'
         f' features in pairs. Set config.model.{size} to an even number.'
       )
+
+
+def check(name: str, kind: Any, value: Any) -> None:
+  """Raises UserError if a field of a model cannot have this value.
+
+  Args:
+    name: Of the field.
+    kind: Its annotation.
+    value: What it is to be; None is left to whoever reads it.
+  """
+  if value is None:
+    return
+  kinds = [one for one in get_args(kind) if one is not types.NoneType] or [kind]
+  choices = get_args(kinds[0]) if get_origin(kinds[0]) is Literal else kinds
+  if isinstance(choices[0], str) and value not in choices:
+    raise UserError(
+      f'{name} is {value!r}, which is unknown. Set config.model.{name} to one of'
+      f' {sorted(choices)}.'
+    )
+  if name.endswith('dropout') and not 0 <= value < 1:
+    raise UserError(
+      f'{name} is {value}, but it is a share. Set config.model.{name} to at'
+      ' least 0 and under 1.'
+    )
+  least = 0 if name in MAY_BE_NONE else 1
+  if kinds == [int] and value < least:
+    raise UserError(
+      f'{name} is {value}, but it is how many there are. Set'
+      f' config.model.{name} to {least} or more.'
+    )
+  if name.endswith('_std') and value < 0:
+    raise UserError(
+      f'{name} is {value}, but it is a standard deviation. Set'
+      f' config.model.{name} to at least 0.'
+    )
+  if name in ABOVE_NOTHING and value <= 0:
+    raise UserError(
+      f'{name} is {value}, which leaves nothing. Set config.model.{name} above'
+      ' 0.'
+    )
+
+
+def _check_buckets(config: TransformerConfig) -> None:
+  """Raises UserError if distances cannot be sorted into these buckets."""
+  buckets = config.relative_buckets
+  least = 2 if config.attention == 'causal' else 4  # In each direction.
+  if buckets < least:
+    raise UserError(
+      f'relative_buckets is {buckets}, but near and far distances need one each'
+      f' in each direction. Set config.model.relative_buckets to {least} or'
+      ' more.'
+    )

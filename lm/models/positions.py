@@ -74,7 +74,8 @@ def _buckets(buckets: int, max_distance: int) -> Int[np.ndarray, 'M']:
   exact = buckets // 2
   distance = np.arange(max_distance + 1)
   ratio = np.maximum(distance, exact).astype(np.float32) / np.float32(exact)
-  steps = np.log(ratio) / np.float32(np.log(max_distance / exact))
+  longest = max(max_distance, exact + 1)  # Else none is as far.
+  steps = np.log(ratio) / np.float32(np.log(longest / exact))
   far = exact + (steps * np.float32(buckets - exact)).astype(np.int32)
   return np.where(distance < exact, distance, np.minimum(far, buckets - 1))
 

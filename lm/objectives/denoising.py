@@ -16,6 +16,7 @@ from lm.objectives import masking, rows
 from lm.objectives.cross_entropy import cross_entropy
 from lm.objectives.objective import (
   Objective,
+  PromptForm,
   check_form,
   check_share,
 )
@@ -118,6 +119,7 @@ def denoising(
     loss=scorer(vocabulary, z_loss, label_smoothing),
     example_length=example_length,
     scales={'tokens': 1.0},
+    prompt_form=PromptForm(True, prefix_visible and form == 'causal'),
   )
 
 

@@ -64,6 +64,11 @@ def masked_lm(
   check_share('label_smoothing', label_smoothing)
   _check_shares(mask_share, random_share)
   masking.check_most(max_predictions)
+  if mask_rate_examples < 0:
+    raise UserError(
+      f'mask_rate_examples is {mask_rate_examples}, but it is how many examples'
+      ' there are. Set config.objective.mask_rate_examples to 0 or more.'
+    )
 
   def budget(index, sizes, seed):
     progress = np.minimum(index / max(1, mask_rate_examples), 1)
@@ -92,6 +97,7 @@ def masked_lm(
     example_length=lambda length: length,
     scales=scales,
     reads=() if spans == 'tokens' else ('word_starts',),
+    marks=True,
   )
 
 

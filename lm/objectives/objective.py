@@ -33,6 +33,22 @@ MISFITS = {
 }
 
 
+class PromptForm(NamedTuple):
+  """How a text is given to a model that was trained so, for it to write.
+
+  Attributes:
+    ends: Whether the token that ends a text ends it, too, as it does a source:
+      what follows is an answer to it, and no more of it.
+    visible: Whether all of it sees all of it, in a decoder alone.
+  """
+
+  ends: bool = False
+  visible: bool = False
+
+
+GOES_ON = PromptForm()  # What follows is more of the text.
+
+
 class Objective(NamedTuple):
   """How a batch is made of examples, and how the model's answer is scored.
 
@@ -44,6 +60,9 @@ class Objective(NamedTuple):
     scales: How much each term counts; its keys are what a model must answer.
     reads: What of an example it wants beside `tokens` and `valid`: `bytes`,
       `word_starts`.
+    marks: Whether packed documents stand between the marks of an encoder, and
+      share no token; else each token is asked for the next.
+    prompt_form: How it shows what a model goes on from, or answers.
   """
 
   prepare: Callable[[Examples, Int[np.ndarray, 'B'], int], Batch]
@@ -51,6 +70,8 @@ class Objective(NamedTuple):
   example_length: Callable[[int], int]
   scales: Mapping[str, float]
   reads: tuple[str, ...] = ()
+  marks: bool = False
+  prompt_form: PromptForm = GOES_ON
 
 
 def check_form(name: str, form: Form, *fitting: Form) -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from lm.data import randomness
 from lm.objectives.causal_lm import shift
 from lm.objectives.denoising import Corruption, Texts, denoising, scorer
-from lm.objectives.objective import Objective
+from lm.objectives.objective import Objective, PromptForm
 from lm.types import Batch, Examples, Form, Vocabulary
 
 
@@ -39,6 +39,7 @@ def prefix_lm(
       loss=scorer(vocabulary, z_loss, label_smoothing),
       example_length=lambda length: length + 1,
       scales={'tokens': 1.0},
+      prompt_form=PromptForm(visible=prefix_visible),
     )
 
   def corrupt(tokens, valid, index, seed):

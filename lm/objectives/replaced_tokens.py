@@ -24,8 +24,8 @@ def replaced_tokens(
   """Returns the objective (Clark et al. 2020, 3.1).
 
   The generator is asked for masked tokens, and the discriminator of each token
-  of the text, special ones aside, if the generator changed it. What it drew and
-  is the same is not changed.
+  of the row, special ones too as in the published code, if the generator
+  changed it. What it drew and is the same is not changed.
 
   Args:
     form: How the model reads.
@@ -45,7 +45,6 @@ def replaced_tokens(
   check_share('mask_rate', mask_rate)
   check_share('label_smoothing', label_smoothing)
   masking.check_most(max_predictions)
-  special = masking.special_table(vocabulary)
   mask_id = masking.mask_of(vocabulary)
   of_generator = scorer(('tokens',), z_loss, label_smoothing)
 
@@ -64,8 +63,7 @@ def replaced_tokens(
     batch = hidden(examples, tokens, chosen)
     batch.inputs['masked'] = chosen.masked
     batch.targets['replaced'] = text
-    told = examples['valid'] & ~special[text]
-    batch.weights['replaced'] = told.astype(np.float32)
+    batch.weights['replaced'] = examples['valid'].astype(np.float32)
     return batch
 
   def loss(answers, targets, weights):
@@ -81,6 +79,7 @@ def replaced_tokens(
     loss=loss,
     example_length=lambda length: length,
     scales={'tokens': 1.0, 'replaced': replaced_scale},
+    marks=True,
   )
 
 

@@ -17,7 +17,7 @@ from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
 from lm.training import optimizers, profiling
-from lm.training.sections import Log, Run
+from lm.training.sections import Log, Run, check_short_steps
 from lm.types import Batch, Form, UserError, Vocabulary
 
 
@@ -56,6 +56,7 @@ def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
   """Builds what no text is needed for; what returns the rest takes a vocabulary."""
   run = Run(**{name: config[name] for name in Run._fields})
   profiling.steps_of(config['log']['profile'], run.num_steps)
+  check_short_steps(run, config['data']['length'])
   way = ways.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
   if config['eval']['batch_size']:
@@ -187,6 +188,7 @@ def _rows(
       objective.example_length,
       run.seed if split == 'train' else None,
       objective.reads,
+      objective.marks,
     )
 
   source = read(parts.dataset.length)

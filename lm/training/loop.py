@@ -165,6 +165,7 @@ def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
     max_new_tokens=show.sample_tokens,
     sampling=sampling.settings(temperature=0.8),
     seed=parts.run.seed,
+    prompt_form=parts.objective.prompt_form,
   )
   return replies[0].text
 

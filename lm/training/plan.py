@@ -41,6 +41,14 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
   compiled = compile_step(parts, state, batch)
   sizes = bytes_per_device(state, compiled)
   tokens = run.batch_size * length
+  short_steps = min(run.short_steps, run.num_steps)
+  long_steps = run.num_steps - short_steps
+  flops_of_short = 0.0
+  if short_steps:
+    inputs = imagined_batch(parts.objective, run.short_length).inputs
+    flops_of_short = flops.training_flops(
+      state.params, flops.lengths_of(inputs)
+    )
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   return {
     'devices': dict(mesh.shape),
@@ -57,11 +65,13 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     // shares
     // run.microbatches,
     'tokens_per_step': tokens,
-    'tokens': tokens * run.num_steps,
+    'tokens': run.batch_size
+    * (short_steps * run.short_length + long_steps * length),
     'answers_per_example': batch.weights['tokens'].shape[1],
     'flops_per_token': flops_of_example / length,
     'flops_per_step': flops_of_example * run.batch_size,
-    'flops': flops_of_example * run.batch_size * run.num_steps,
+    'flops': run.batch_size
+    * (flops_of_short * short_steps + flops_of_example * long_steps),
   }
 
 

@@ -8,6 +8,7 @@ from lm.parallel import hosts, ways
 from lm.training import optimizers
 from lm.training.checkpoints import Checkpoints
 from lm.training.run_config import fields_of
+from lm.types import UserError
 
 
 class Run(NamedTuple):
@@ -36,6 +37,27 @@ class Run(NamedTuple):
   start_from: str = ''
   short_steps: int = 0
   short_length: int = 128
+
+
+def check_short_steps(run: Run, length: int) -> None:
+  """Raises UserError if the first steps cannot be as short as `run` says.
+
+  Args:
+    run: The top of a config.
+    length: The tokens of an example in the steps after them.
+  """
+  if run.short_steps < 0:
+    raise UserError(
+      f'short_steps is {run.short_steps}, but it is how many there are. Set'
+      ' config.short_steps to 0 or more.'
+    )
+  if run.short_steps and not 1 <= run.short_length <= length:
+    raise UserError(
+      f'short_length is {run.short_length}, but the first {run.short_steps}'
+      f' steps are to have examples shorter than the {length} tokens of'
+      f' config.data.length. Set config.short_length from 1 to {length}, or'
+      ' config.short_steps to 0.'
+    )
 
 
 class Eval(NamedTuple):

@@ -33,6 +33,23 @@ def test_a_cut_document_asks_for_each_token_but_the_first_once(size):
   assert asked == list(range(1, size))
 
 
+def test_pieces_that_share_nothing_have_every_token_once():
+  starts, sizes = packing.cut(np.array([0, 6, 8, 9, 9]), length=4, overlap=0)
+  assert starts.tolist() == [0, 4, 6, 8]
+  assert sizes.tolist() == [4, 2, 2, 1]
+
+
+def test_marked_pieces_fit_with_their_marks():
+  offsets = random_offsets(1000, mean=30)
+  plan = packing.pack(offsets, 64, window=100, overlap=0, marks=2)
+  tokens = [np.arange(s, s + n) for s, n in zip(plan.starts, plan.sizes)]
+  tokens = np.sort(np.concatenate(tokens))
+  np.testing.assert_array_equal(tokens, np.arange(offsets[-1]))
+  fill = np.add.reduceat(plan.sizes + 2, plan.rows[:-1])
+  assert fill.max() == 64
+  assert fill.mean() > 0.97 * 64
+
+
 def test_each_piece_goes_where_it_leaves_the_least_room():
   assert packing.best_fit(np.array([5, 4, 3, 2, 1, 1]), 8) == [0, 1, 0, 1, 1, 1]
   assert packing.best_fit(np.array([8, 8, 1]), 8) == [0, 1, 2]

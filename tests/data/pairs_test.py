@@ -103,7 +103,21 @@ def test_versions_of_a_pair_come_again(tmp_path):
     ):
       row = [row[0].tolist(), int(row[1])]
       assert rows.setdefault(int(draw), row) == row
-  assert len(rows) == 2 * source.size
+  assert sorted(rows) == [*range(source.size)]
+
+
+def test_each_version_draws_anew_which_documents_have_short_chunks(tmp_path):
+  rules = {'documents': [[2] * 60] * 40, 'length': 43, 'short_seq_prob': 0.5}
+  one = build(tmp_path, **rules).chunks
+  source = build(tmp_path, duplicates=3, **rules)
+  begins = np.flatnonzero(source.chunks[:, 0] == 0)  # Where a version does.
+  assert len(begins) == 3
+  np.testing.assert_array_equal(source.chunks[: len(one)], one)
+  versions = np.split(source.chunks, begins[1:])
+  texts = {tuple(map(tuple, version.tolist())) for version in versions}
+  assert len(texts) == 3
+  in_order = build(tmp_path, seed=None, duplicates=3, **rules)
+  np.testing.assert_array_equal(in_order.chunks, one)
 
 
 def test_sentences_in_the_other_order_are_of_one_document(tmp_path):
@@ -118,18 +132,29 @@ def test_sentences_in_the_other_order_are_of_one_document(tmp_path):
 
 
 def test_some_chunks_are_short(tmp_path):
-  documents = [[2] * 60] * 40
   sizes = {
     share: np.diff(
       build(
-        tmp_path, length=43, documents=documents, short_seq_prob=share
+        tmp_path, length=43, documents=[[2] * 60] * 40, short_seq_prob=share
       ).chunks[:, :2]
     )
-    for share in (0.0, 0.1, 1.0)
+    for share in (0.0, 1.0)
   }
   assert (sizes[0.0] == 20).all()
-  assert 0.05 < np.mean(sizes[0.1] < 20) < 0.35  # They leave ends, too.
-  assert sizes[1.0].min() == 1 and sizes[1.0].mean() < 14
+  assert sizes[1.0].min() <= 2 and sizes[1.0].mean() < 14
+
+
+def test_all_chunks_of_a_document_aim_at_one_length(tmp_path):
+  documents = [[1] * 41] * 240
+  source = build(tmp_path, length=43, documents=documents)
+  first, _, target = source.chunks.T
+  of_document = target[first % 41 == 0]
+  assert (target == of_document[first // 41]).all()
+  assert of_document.min() >= 2 and of_document.max() == 40
+  share = 0.1 * 38 / 39  # Of those drawn, some are as long as a row.
+  deviation = (share * (1 - share) / len(of_document)) ** 0.5
+  assert len(of_document) == 240
+  assert abs(np.mean(of_document < 40) - share) < 3 * deviation
 
 
 @pytest.mark.parametrize(

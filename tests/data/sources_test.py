@@ -5,7 +5,7 @@ import pytest
 
 from lm.data import sources
 from lm.data.token_store import TokenStore
-from lm.types import UserError
+from lm.types import UserError, Vocabulary
 
 
 def make_store(directory, sizes, bytes_by_id=False) -> TokenStore:
@@ -83,6 +83,69 @@ def test_packed_documents_have_segments_and_positions(tmp_path):
     [0, 0, 0, 0, 0, 0],
   ]
   assert (examples['valid'] == (examples['segment_ids'] > 0)).all()
+
+
+MARKED = Vocabulary(100, frozenset((98, 99)), cls_id=98, sep_id=99)
+
+
+def build_marked(store, length, seed=None, vocabulary=MARKED):
+  request = sources.Request(
+    length, seed, ('word_starts',), vocabulary, marks=True
+  )
+  return sources.packed(store, request)
+
+
+def test_documents_between_marks_share_no_token(tmp_path):
+  store = make_store(tmp_path, [3, 2, 6, 1])
+  examples = build_marked(store, 6).examples_at(np.arange(5))
+  assert examples['tokens'].tolist() == [
+    [98, 5, 6, 7, 8, 99],
+    [98, 0, 1, 2, 99, 0],
+    [98, 3, 4, 99, 0, 0],
+    [98, 9, 10, 99, 0, 0],
+    [98, 11, 99, 0, 0, 0],
+  ]
+  examples = build_marked(store, 9).examples_at(np.arange(3))
+  assert examples['tokens'].tolist() == [
+    [98, 5, 6, 7, 8, 9, 10, 99, 0],
+    [98, 0, 1, 2, 99, 98, 3, 4, 99],
+    [98, 11, 99, 0, 0, 0, 0, 0, 0],
+  ]
+  assert examples['segment_ids'].tolist() == [
+    [1, 1, 1, 1, 1, 1, 1, 1, 0],
+    [1, 1, 1, 1, 1, 2, 2, 2, 2],
+    [1, 1, 1, 0, 0, 0, 0, 0, 0],
+  ]
+  assert examples['positions'].tolist() == [
+    [0, 1, 2, 3, 4, 5, 6, 7, 0],
+    [0, 1, 2, 3, 4, 0, 1, 2, 3],
+    [0, 1, 2, 0, 0, 0, 0, 0, 0],
+  ]
+  assert (examples['valid'] == (examples['segment_ids'] > 0)).all()
+  is_mark = examples['tokens'] >= 98
+  np.testing.assert_array_equal(
+    examples['word_starts'], is_mark | ~examples['valid']
+  )
+
+
+def test_without_marks_in_the_vocabulary_pieces_still_share_nothing(tmp_path):
+  store = make_store(tmp_path, [6, 1])
+  examples = build_marked(store, 4, vocabulary=Vocabulary(9)).examples_at(
+    np.arange(2)
+  )
+  assert examples['tokens'].tolist() == [[0, 1, 2, 3], [4, 5, 6, 0]]
+  assert examples['segment_ids'].tolist() == [[1, 1, 1, 1], [1, 1, 2, 0]]
+
+
+@pytest.mark.parametrize('seed', [None, 3])
+def test_an_epoch_has_every_token_between_marks_once(tmp_path, seed):
+  store = make_store(tmp_path, [30, 40, 5, 12, 1])
+  source = build_marked(store, 16, seed)
+  tokens = source.examples_at(np.arange(source.size))['tokens']
+  sizes = {'begin': (tokens == 98).sum(), 'end': (tokens == 99).sum()}
+  assert sizes['begin'] == sizes['end'] == len(source.plan.sizes)
+  valid = source.examples_at(np.arange(source.size))['valid']
+  assert sorted(tokens[valid & (tokens < 98)]) == [*range(88)]
 
 
 @pytest.mark.parametrize('packing', PACKINGS)
@@ -184,10 +247,15 @@ def test_a_text_of_few_windows_is_used_from_its_start_to_its_end(
     ('windows', [10], 1, 0, r'Set config\.data\.length higher'),
     ('documents', [10], 1, 0, r'Set config\.data\.length higher'),
     ('documents', [1, 1], 8, 0, r'None of the 2 documents'),
+    ('marked', [10], 2, 0, r'Set config\.data\.length higher'),
   ],
 )
 def test_a_text_too_short_is_refused(
   tmp_path, packing, sizes, length, seed, message
 ):
+  store = make_store(tmp_path, sizes)
   with pytest.raises(UserError, match=message):
-    build(packing, make_store(tmp_path, sizes), length, seed)
+    if packing == 'marked':
+      build_marked(store, length, seed)
+    else:
+      build(packing, store, length, seed)

@@ -5,8 +5,10 @@ import math
 
 import pytest
 
+import lm
 from experiments import generate
 from lm.generation.text import Reply
+from lm.objectives.objective import PromptForm
 from lm.types import UserError
 from tests import tiny_run
 
@@ -80,7 +82,8 @@ def test_masks_and_sentinels_are_filled(untrained, capsys):
   family, directory = untrained
   hole = {'bert': '[MASK]', 't5': '<extra_id_0>'}[family]
   prompts = [f'the {hole} sat', f'a dog {hole}']
-  generate.main(directory, prompts, json=True, max_new_tokens=6)
+  length = {'bert': {}, 't5': {'max_new_tokens': 6}}[family]
+  generate.main(directory, prompts, json=True, **length)
   texts = texts_of(capsys)
   assert [text['prompt'] for text in texts] == prompts
   assert not any(hole in text['text'] for text in texts)
@@ -111,3 +114,68 @@ def test_beams_give_the_best_texts_in_their_order(untrained, capsys):
   assert capsys.readouterr().out.splitlines() == [t['text'] for t in texts[:2]]
   with pytest.raises(UserError, match='nothing is drawn'):
     generate.main(directory, ['the cat'], temperature=0.5, **search)
+
+
+def test_a_decoder_trained_to_fill_sentinels_answers(tmp_path, capsys):
+  objective = {'name': 'span_corruption', 'noise_density': 0.3}
+  tiny_run.write_family(tmp_path, 'gpt', objective, 'unigram', 118)
+  assert lm.load(tmp_path).prompt_form == PromptForm(ends=True, visible=True)
+  prompt = 'the <extra_id_0> sat'
+  for more in ({}, {'beams': 2}):
+    generate.main(str(tmp_path), [prompt], max_new_tokens=4, **more)
+    said = capsys.readouterr().out
+    assert said.startswith('the ') and said.endswith(' sat\n')
+    assert '<extra_id_0>' not in said
+
+
+@pytest.mark.parametrize('visible', [True, False])
+def test_a_prefix_is_seen_as_it_was_in_training(tmp_path, monkeypatch, visible):
+  objective = {'name': 'prefix_lm', 'prefix_visible': visible}
+  tiny_run.write_family(tmp_path, 'gpt', objective)
+  asked = []
+
+  def stream(*args, **options):
+    asked.append(options['prompt_form'])
+    yield [Reply('', 0, 'stop')]
+
+  monkeypatch.setattr(generate.text, 'stream', stream)
+  generate.main(str(tmp_path), ['the'])
+  assert asked == [PromptForm(visible=visible)]
+
+
+@pytest.mark.parametrize(
+  'option',
+  [
+    {'temperature': 0.5},
+    {'temperature': 0.0},
+    {'top_p': 0.9},
+    {'top_k': 5},
+    {'stop': ['.']},
+  ],
+)
+def test_beams_draw_and_cut_nothing(workdir, option):
+  [name] = option
+  with pytest.raises(UserError, match=f'Leave --{name} away'):
+    generate.main(workdir, ['To'], beams=2, **option)
+
+
+@pytest.mark.parametrize(
+  'option',
+  [{'num_return': 2}, {'length_penalty': 0.5}, {'early_stopping': True}],
+)
+def test_what_is_said_of_beams_needs_them(workdir, option):
+  [name] = option
+  with pytest.raises(UserError, match=f'without --beams.*Leave --{name} away'):
+    generate.main(workdir, ['To'], **option)
+
+
+@pytest.mark.parametrize(
+  'option',
+  [{'temperature': 0.5}, {'max_new_tokens': 5}, {'top_p': 0.9}, {'stop': '.'}],
+)
+@pytest.mark.parametrize('untrained', ['bert'], indirect=True)
+def test_masks_are_filled_without_drawing(untrained, option):
+  _, directory = untrained
+  [name] = option
+  with pytest.raises(UserError, match=f'fills masks.*Leave --{name} away'):
+    generate.main(directory, ['the [MASK]'], **option)

@@ -1,11 +1,16 @@
 """What is shown of a text that grows is what it will say."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lm import objectives
 from lm.data import tokenizers
 from lm.generation import decode, text
+from lm.objectives.objective import PromptForm
 from lm.types import UserError
+from tests import tiny_run
 from tests.models import tiny
 
 SAYS = '你好, 🌍! The end. No more.'
@@ -91,3 +96,91 @@ def test_what_may_still_change_is_held_back(
   written, stop, stopped_by, expected
 ):
   assert text.shown(written, stop, stopped_by) == expected
+
+
+FORMS = {
+  'causal_lm': PromptForm(),
+  'prefix_lm': PromptForm(visible=True),
+  'span_corruption': PromptForm(ends=True, visible=True),
+  'deshuffling': PromptForm(ends=True, visible=True),
+}
+
+
+@pytest.fixture(scope='module')
+def unigram():
+  return tokenizers.train('unigram', tiny_run.WORDS, 118)
+
+
+@pytest.mark.parametrize('name', FORMS)
+def test_an_objective_tells_how_it_shows_a_prompt(name, unigram):
+  def form_of(form, **settings):
+    vocabulary = unigram.vocabulary
+    return objectives.build(name, form, vocabulary, **settings).prompt_form
+
+  expected = FORMS[name]
+  assert form_of('causal') == expected
+  if name != 'causal_lm':
+    hidden = form_of('causal', prefix_visible=False)
+    assert hidden == expected._replace(visible=False)
+    assert form_of('encoder_decoder') == PromptForm(ends=True)
+
+
+def greedy(model, params, start, count, end, visible):
+  """What is likeliest, each token from a whole pass over all before it."""
+  row = [*start]
+  for _ in range(count):
+    tokens = jnp.array([row], jnp.int32)
+    prefix = jnp.arange(len(row))[None] < (len(start) if visible else 0)
+    logits = tiny.apply(model, params, tokens=tokens, prefix=prefix)
+    log_probs = jax.nn.log_softmax(logits[0, -1])
+    row.append(int(log_probs.argmax()))
+    if row[-1] == end:
+      break
+  return [token for token in row[len(start) :] if token != end]
+
+
+@pytest.mark.parametrize('beams', [0, 1])
+@pytest.mark.parametrize('name', FORMS)
+def test_a_decoder_reads_a_prompt_as_it_was_trained_to(name, beams, unigram):
+  end, form = unigram.eos_id, FORMS[name]
+  size = {'vocab_size': unigram.vocab_size, 'max_len': 32}
+  model = tiny.gpt(**size)
+  params = tiny.params_of(model)
+  prompts = ['the cat sat', 'a dog']
+  expected = []
+  for prompt in prompts:
+    start = unigram.encode(prompt).tolist() + [end] * form.ends
+    made = greedy(model, params, start, 6, end, form.visible)
+    before = '' if form.ends else unigram.decode(start)
+    whole = unigram.decode(([] if form.ends else start) + made, not form.ends)
+    expected.append(whole[len(before) :])
+  trained = (model, params, unigram, prompts)
+  options = {'prompt_form': form, 'max_new_tokens': 6}
+  if beams:
+    found = text.search(*trained, beams=1, **options)
+    said = [best.text for (best,) in found]
+  else:
+    *_, replies = text.stream(*trained, **options)
+    said = [reply.text for reply in replies]
+  assert said == expected
+
+
+def test_what_a_decoder_reads_at_once_makes_a_difference(unigram):
+  model = tiny.gpt(vocab_size=unigram.vocab_size, max_len=32)
+  params, prompts = tiny.params_of(model), ['the cat sat on the mat']
+  said = set()
+  for form in FORMS.values():
+    *_, [reply] = text.stream(
+      model, params, unigram, prompts, prompt_form=form, max_new_tokens=9
+    )
+    said.add(reply.text)
+  assert len(said) == 3  # Two of the four are shown a prompt alike.
+
+
+def test_a_decoder_that_fills_sentinels_gives_the_text_back(unigram):
+  first, second = unigram.vocabulary.sentinel_ids[:2]
+  start = [*unigram.encode('the <extra_id_0> sat'), unigram.eos_id]
+  cat = unigram.encode('cat')
+  made = np.array([first, *cat, second, unigram.eos_id], np.int32)
+  said = text.read(unigram, np.array(start), made, 'stop', answer=True)
+  assert said == 'the cat sat'

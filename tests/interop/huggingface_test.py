@@ -126,6 +126,41 @@ def test_what_is_not_there_is_refused(key, value, message, tmp_path):
 
 
 @pytest.mark.parametrize(
+  ('name', 'preset', 'embedding', 'head'),
+  [
+    ('gpt', 'gpt2', 'transformer.wte.weight', 'lm_head.weight'),
+    (
+      'bert',
+      'base',
+      'bert.embeddings.word_embeddings.weight',
+      'cls.predictions.decoder.weight',
+    ),
+    (
+      'roberta',
+      'base',
+      'roberta.embeddings.word_embeddings.weight',
+      'lm_head.decoder.weight',
+    ),
+  ],
+)
+def test_a_table_of_its_own_for_scores_is_refused_with_the_key_and_the_reason(
+  name, preset, embedding, head, tmp_path
+):
+  save(tmp_path, name, preset)
+  path, config = tmp_path / 'model.safetensors', tmp_path / 'config.json'
+  arrays = load_file(str(path))
+  told = json.loads(config.read_text()) | {'tie_word_embeddings': False}
+  config.write_text(json.dumps(told))
+  save_file(arrays | {head: arrays[embedding].copy()}, str(path))
+  lm.load(tmp_path)  # Nothing is lost.
+  save_file(arrays | {head: arrays[embedding] + 1}, str(path))
+  with pytest.raises(
+    UserError, match=r'tie_word_embeddings: false.* scores tokens by the table'
+  ):
+    lm.load(tmp_path)
+
+
+@pytest.mark.parametrize(
   ('name', 'preset', 'changes', 'message'),
   [
     ('gpt', 'gpt2', {'norm_position': 'post'}, 'norm_position'),

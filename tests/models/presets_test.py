@@ -254,6 +254,12 @@ def test_padded_rows_of_the_vocabulary_learn_nothing():
   assert np.all(grads[5:] == 0) and np.all(grads[:5] != 0)
 
 
+BERT = {'name': 'bert', 'preset': 'base'}
+ELECTRA = {'name': 'electra', 'preset': 'small'}
+T5 = {'name': 't5', 'preset': 'small'}
+RELATIVE = {'position': 'relative'}
+
+
 @pytest.mark.parametrize(
   'arguments, choices',
   [
@@ -261,6 +267,23 @@ def test_padded_rows_of_the_vocabulary_learn_nothing():
     ({'name': 'gpt', 'preset': 'gpt4'}, 'config.model.preset to one of gpt1,'),
     ({'residual_dropout': 1.0}, 'at least 0 and under 1'),
     ({'vocab_size': None}, 'Set config.model.vocab_size'),
+    ({'norm_eps': -1.0}, 'Set config.model.norm_eps above 0'),
+    ({'norm_eps': 0.0}, 'Set config.model.norm_eps above 0'),
+    ({'init_std': -0.1}, 'Set config.model.init_std to at least 0'),
+    ({'embedding_init_std': -0.1}, 'config.model.embedding_init_std'),
+    ({'unroll': 0}, 'Set config.model.unroll to 1 or more'),
+    ({'position_init_std': -0.1}, 'config.model.position_init_std'),
+    ({'local_window': 0}, 'Set config.model.local_window to 1 or more'),
+    ({'head_dropout': 1.0}, 'config.model.head_dropout'),
+    ({'num_labels': 0}, 'Set config.model.num_labels to 1 or more'),
+    (BERT | {'num_token_types': 0}, 'config.model.num_token_types to 1'),
+    (BERT | {'position_offset': -1}, 'config.model.position_offset to 0'),
+    (ELECTRA | {'generator_size': 0.0}, 'config.model.generator_size above 0'),
+    (ELECTRA | {'num_token_types': 0}, 'config.model.num_token_types to 1'),
+    (T5 | {'num_decoder_layers': 0}, 'config.model.num_decoder_layers to 1'),
+    (T5 | {'relative_buckets': 1}, 'config.model.relative_buckets to 4'),
+    (T5 | {'relative_buckets': 3}, 'config.model.relative_buckets to 4'),
+    (RELATIVE | {'relative_buckets': 1}, 'relative_buckets to 2 or more'),
   ],
 )
 def test_what_does_not_exist_is_refused_with_what_does(arguments, choices):
@@ -295,3 +318,18 @@ def test_the_fields_of_a_preset_are_what_can_be_set_with_its_values():
   assert values['local_window'] == 256 and values['num_layers'] == 12
   assert not {'config', 'name', 'parent'} & set(values)
   assert models.build('gpt', 'gpt3-125m', **values) == build('gpt3-125m')
+
+
+@pytest.mark.parametrize('buckets, farthest', [(4, 1), (5, 2), (32, 16)])
+def test_the_fewest_buckets_and_the_shortest_distances_work(buckets, farthest):
+  model = tiny.build(
+    't5', 'small', relative_buckets=buckets, relative_max_distance=farthest
+  )
+  inputs = {'source_tokens': tiny.tokens(), 'tokens': tiny.tokens()}
+  params = tiny.params_for(model, **inputs)
+  assert np.isfinite(tiny.apply(model, params, **inputs)).all()
+
+
+def test_an_activation_of_one_model_alone_is_checked():
+  with pytest.raises(UserError, match=r'transform_activation to one of .*gelu'):
+    models.build(**BERT, transform_activation='swish')

@@ -278,6 +278,7 @@ def test_pairs_are_needed_to_ask_for_next_sentences():
   [
     ({'mask_rate': 15.0}, 'mask_rate is 15.0, but it is a share'),
     ({'end_mask_rate': -0.1}, 'end_mask_rate is -0.1'),
+    ({'mask_rate_examples': -1}, r'config\.objective\.mask_rate_examples'),
     ({'mask_share': 0.9, 'random_share': 0.2}, 'mask_share is 0.9'),
     ({'max_predictions': 0}, 'max_predictions is 0'),
   ],

@@ -22,7 +22,7 @@ def given():
   return made
 
 
-def test_the_generator_fills_masks_and_the_discriminator_reads_all_text():
+def test_the_generator_fills_masks_and_the_discriminator_is_asked_of_the_row():
   examples = given()
   inputs, targets, weights = texts.prepare(build(), examples)
   text = examples['tokens']
@@ -35,7 +35,8 @@ def test_the_generator_fills_masks_and_the_discriminator_reads_all_text():
     assert places[:count].tolist() == np.flatnonzero(masked[row]).tolist()
     np.testing.assert_array_equal(targets['tokens'][row], text[row, places])
   np.testing.assert_array_equal(targets['replaced'], text)
-  told = [[0, *[1] * 18, 0], [0, *[1] * 11, *[0] * 8], [0] * 20]
+  # As `input_mask` in the published code: special tokens count, padding not.
+  told = [[1] * 20, [*[1] * 13, *[0] * 7], [0] * 20]
   assert weights['replaced'].tolist() == told
   assert not (masked & (weights['replaced'] == 0)).any()
   assert set(inputs) == {'tokens', 'valid', 'masked', 'predict_at'}

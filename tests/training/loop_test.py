@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from experiments import config_file
-from lm.training import checkpoint_files, loop, run_log, workdir as workdirs
-from lm.training.sections import SECTIONS
+from lm.generation import text as texts
+from lm.objectives.objective import PromptForm
+from lm.training import (
+  assembly,
+  checkpoint_files,
+  loop,
+  run_log,
+  workdir as workdirs,
+)
+from lm.training.sections import SECTIONS, Log
 from lm.types import UserError
 
 CONFIG = f'{pathlib.Path(__file__).parents[2]}/configs/gpt.py:debug'
@@ -115,6 +123,31 @@ def test_a_branch_starts_with_the_state_of_another_run(done, cache, tmp_path):
   assert fourth(lines) == fourth(theirs)  # The same state and the same batch.
   with pytest.raises(UserError, match=r'no checkpoint in .*nowhere'):
     loop.train(configure(cache, start_from='nowhere'), tmp_path / 'other')
+
+
+def test_a_run_begins_with_short_steps(cache, tmp_path):
+  loop.train(configure(cache, short_steps=4, short_length=8), tmp_path)
+  lines = run_log.read(tmp_path / 'metrics.jsonl')
+  tokens = [
+    round(line['tokens_per_second'] * line['seconds'])
+    for line in lines
+    if line['split'] == 'train' and 'seconds' in line
+  ]
+  assert tokens == [64, 64, 64, 256, 256]  # The first step is not timed.
+
+
+def test_samples_are_made_as_the_objective_shows_a_prompt(cache, monkeypatch):
+  asked = []
+
+  def stream(*args, **options):
+    asked.append(options['prompt_form'])
+    yield [texts.Reply('', 0, 'stop')]
+
+  monkeypatch.setattr(texts, 'stream', stream)
+  for name in ('causal_lm', 'prefix_lm'):
+    parts = assembly.assemble(configure(cache, objective__name=name))
+    loop.continue_text(parts, {}, Log(sample_prompt='a'))
+  assert asked == [PromptForm(), PromptForm(visible=True)]
 
 
 def test_a_branch_with_no_steps_left_is_refused(done, cache, tmp_path):
