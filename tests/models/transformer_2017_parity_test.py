@@ -118,24 +118,27 @@ def answer(model, leaves, source, source_valid, tokens):
     scaled = table[torch.tensor(ids)] * math.sqrt(cfg.embed_dim)
     return scaled + waves(ids.shape[1], cfg.embed_dim)
 
-  def call(name, depth, *inputs, **masks):
-    one = getattr(torch.nn, f'Transformer{name.title()}Layer')(**settings)
-    whole = getattr(torch.nn, f'Transformer{name.title()}')(one, depth)
-    arrays = dict(stack(leaves, name, depth))
+  def call(name, whole, *inputs, **masks):
+    arrays = dict(stack(leaves, name, whole.num_layers))
     assert arrays.keys() == dict(whole.named_parameters()).keys()
     return torch.func.functional_call(whole, arrays, inputs, masks)
 
-  unseen = ~torch.tensor(source_valid)
-  memory = call(
-    'encoder', cfg.num_layers, embed(source), src_key_padding_mask=unseen
+  encoder = torch.nn.TransformerEncoder(
+    torch.nn.TransformerEncoderLayer(**settings),
+    cfg.num_layers,
+    enable_nested_tensor=False,
   )
-  later = torch.ones(2 * tokens.shape[1:], dtype=torch.bool).triu(1)
+  decoder = torch.nn.TransformerDecoder(
+    torch.nn.TransformerDecoderLayer(**settings), model.num_decoder_layers
+  )
+  unseen = ~torch.tensor(source_valid)
+  memory = call('encoder', encoder, embed(source), src_key_padding_mask=unseen)
   out = call(
     'decoder',
-    model.num_decoder_layers,
+    decoder,
     embed(tokens),
     memory,
-    tgt_mask=later,
+    tgt_mask=torch.ones(2 * tokens.shape[1:], dtype=torch.bool).triu(1),
     memory_key_padding_mask=unseen,
   )
   return out @ table.T
