@@ -56,7 +56,8 @@ def inverse_sqrt(peak, end, steps, *, warmup_steps, **_):
   """Falls with the square root of the step (Vaswani et al. 2017, 5.3)."""
   del end, steps
   first = max(warmup_steps, 1)
-  return lambda step: peak * (first / (first + step)) ** 0.5
+  # Before the warm-up ends, it is asked for steps under 0, and nobody listens.
+  return lambda step: peak * (first / (first + jnp.maximum(step, 0))) ** 0.5
 
 
 @after_warmup

@@ -85,7 +85,7 @@ def peer(name, dtype='float32', **changes):
   family = next(family for family in SIZES if name.startswith(family))
   settings = SIZES[family] | {'vocab_size': 19, 'eos_token_id': EOS}
   settings |= {'bos_token_id': 0, 'pad_token_id': 1} | changes
-  if 'Sequence' in name or 'Token' in name:
+  if 'num_labels' not in changes and ('Sequence' in name or 'Token' in name):
     settings |= LABELLED
   config = getattr(transformers, f'{family}Config')(**settings)
   theirs = parity.perturbed(getattr(transformers, name)(config))
@@ -159,7 +159,40 @@ def test_every_class_answers_alike_and_comes_back_bit_for_bit(name, tmp_path):
   assert auto.config.model_type == theirs.config.model_type
 
 
-@pytest.mark.parametrize('name', ['GPT2LMHeadModel', 'BertForMaskedLM'])
+FOR_TEXTS = [
+  name for name in CLASSES if name.endswith('ForSequenceClassification')
+]
+
+
+@pytest.mark.parametrize('name', FOR_TEXTS)
+def test_a_head_for_one_number_answers_alike_and_comes_back(name, tmp_path):
+  import torch
+  import transformers
+
+  theirs = peer(name, num_labels=1)
+  theirs.save_pretrained(tmp_path / 'theirs')
+  pretrained = lm.load(tmp_path / 'theirs')
+  ours, given = inputs_of(name)
+  answer = tiny.apply(pretrained.model, pretrained.params, **ours)
+  expected = theirs(**parity.as_torch(given)).logits.detach().numpy()
+  assert answer.shape == expected.shape == (3, 1)
+  np.testing.assert_allclose(answer, expected, atol=1e-4)
+  lm.save_huggingface(pretrained, tmp_path / 'ours')
+  back = getattr(transformers, name).from_pretrained(tmp_path / 'ours')
+  assert back.config.num_labels == 1
+  for key, array in theirs.state_dict().items():
+    assert torch.equal(back.state_dict()[key], array), key
+
+
+OF_TOKENS = [
+  'GPT2LMHeadModel',
+  'BertForMaskedLM',
+  'RobertaForTokenClassification',
+  'T5ForConditionalGeneration',
+]
+
+
+@pytest.mark.parametrize('name', OF_TOKENS)
 def test_bfloat16_stays_so_and_is_computed_in_float32(name, tmp_path):
   import torch
   import transformers
@@ -216,10 +249,19 @@ def test_t5_1_1_of_both_versions_of_transformers_is_untied(tied, tmp_path):
   assert torch.equal(again.logits, output.logits)
 
 
-def test_shards_are_read_as_one_file_is(tmp_path):
-  theirs = peer('BertForPreTraining')
+@pytest.mark.parametrize(
+  'name',
+  [
+    'GPT2ForTokenClassification',
+    'BertForPreTraining',
+    'RobertaForMaskedLM',
+    'T5ForConditionalGeneration',
+  ],
+)
+def test_shards_are_read_as_one_file_is(name, tmp_path):
+  theirs = peer(name)
   theirs.save_pretrained(tmp_path / 'whole')
-  theirs.save_pretrained(tmp_path / 'shards', max_shard_size=4000)
+  theirs.save_pretrained(tmp_path / 'shards', max_shard_size=3000)
   assert len([*(tmp_path / 'shards').glob('*.safetensors')]) > 2
   for place in ('whole', 'shards'):
     lm.save_huggingface(lm.load(tmp_path / place), tmp_path / f'{place}-ours')

@@ -3,8 +3,10 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import lm
 from lm.types import UserError
@@ -81,6 +83,22 @@ def test_a_dump_answers_as_transformers_does(name, terms, tmp_path):
     if answer.shape[:2] == given['input_ids'].shape:
       answer, expected = answer[ours['valid']], expected[ours['valid']]
     np.testing.assert_allclose(answer, expected, atol=1e-4, err_msg=term)
+
+
+@pytest.mark.peers
+def test_a_dump_to_safetensors_is_the_same_model(tmp_path):
+  theirs = peer('BertForPreTraining')
+  arrays = variables(theirs)
+  places = tmp_path / 'npz', tmp_path / 'safetensors'
+  for place in places:
+    place.mkdir()
+    write(place, theirs, arrays)
+  (places[1] / 'variables.npz').unlink()
+  plain = {name: np.ascontiguousarray(arrays[name]) for name in arrays}
+  save_file(plain, str(places[1] / 'variables.safetensors'))
+  first, second = map(lm.load, places)
+  assert first.model == second.model
+  jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
 
 
 @pytest.mark.peers

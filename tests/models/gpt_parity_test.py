@@ -7,6 +7,7 @@ import pytest
 
 from lm import models
 from lm.interop import gpt2, huggingface
+from lm.types import Batch
 from tests.models import parity, tiny
 
 ACTIVATIONS = {'gelu_new': 'gelu_tanh', 'gelu': 'gelu', 'relu': 'relu'}
@@ -96,3 +97,63 @@ def test_logits_loss_and_all_gradients_are_those_of_transformers(case):
   parity.assert_same_gradients(
     grads, parity.gradients_of(theirs, model, gpt2.FAMILY, renamed)
   )
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize('case', ['gpt2', 1, 2])
+def test_padding_is_masked_as_transformers_masks_it(case):
+  import torch
+
+  theirs, model, params = peer(case)
+  rng = np.random.default_rng(2)
+  shape = (3, 8)
+  tokens, targets = rng.integers(
+    0, model.config.vocab_size, (2, *shape), np.int32
+  )
+  valid = np.arange(8) < np.array([[8], [5], [2]])
+  output = theirs(
+    **parity.as_torch({'input_ids': tokens, 'attention_mask': valid})
+  )
+  seen = output.logits[torch.tensor(valid)]
+  expected = torch.nn.functional.cross_entropy(
+    seen, torch.tensor(targets[valid]).long()
+  )
+  expected.backward()
+  loss, logits, grads = parity.loss_and_grads(
+    model,
+    parity.objective('tokens'),
+    params,
+    Batch(
+      {'tokens': tokens, 'valid': valid},
+      {'tokens': targets},
+      {'tokens': valid.astype(np.float32)},
+    ),
+  )
+  np.testing.assert_allclose(logits[valid], seen.detach().numpy(), atol=1e-4)
+  np.testing.assert_allclose(loss, expected.item(), rtol=1e-4)
+  parity.assert_same_gradients(
+    grads, parity.gradients_of(theirs, model, gpt2.FAMILY)
+  )
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize('case', ['gpt2', 3, 4])
+def test_packed_rows_are_read_as_transformers_reads_each_text(case):
+  theirs, model, _ = peer(case)
+  rng = np.random.default_rng(3)
+  row, targets = rng.integers(0, model.config.vocab_size, (2, 1, 9), np.int32)
+  batch = Batch(
+    {
+      'tokens': row,
+      'segment_ids': np.array([[1, 1, 1, 1, 2, 2, 2, 3, 3]], np.int32),
+      'positions': np.array([[0, 1, 2, 3, 0, 1, 2, 0, 1]], np.int32),
+    },
+    {'tokens': targets},
+    {'tokens': np.ones((1, 9), np.float32)},
+  )
+  texts = (slice(0, 4), slice(4, 7), slice(7, 9))
+  parts = [
+    theirs(**parity.as_torch({'input_ids': row[:, text]})).logits
+    for text in texts
+  ]
+  parity.assert_reads_apart(theirs, gpt2.FAMILY, batch, parts)

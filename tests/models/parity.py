@@ -9,6 +9,8 @@ import numpy as np
 
 from lm import models
 from lm.interop import huggingface, layouts, parameters
+from lm.objectives.masked_lm import scorer
+from lm.objectives.objective import Objective
 from lm.types import path_of
 from tests.models import tiny
 
@@ -75,6 +77,11 @@ def as_ours(arrays, model, family, renamed=()):
   return dict(itertools.chain.from_iterable(pairs))
 
 
+def objective(*terms):
+  """Returns one that scores these answers, as `loss_and_grads` wants it."""
+  return Objective(None, scorer(terms, 0.0, 0.0), None, {})
+
+
 def loss_and_grads(model, objective, params, batch):
   """Returns the loss as transformers counts it, answers and gradients."""
   batch = jax.tree.map(jnp.asarray, batch)
@@ -108,8 +115,37 @@ def assert_same_gradients(grads, expected):
 
 
 def gradients_of(theirs, model, family, renamed=()):
-  grads = {n: p.grad.numpy() for n, p in theirs.named_parameters()}
-  return as_ours(grads, model, family, renamed)
+  """Returns them by our paths: 0 of what had no part in the loss."""
+  grads = {
+    name: np.zeros_like(param.detach()) if param.grad is None else param.grad
+    for name, param in theirs.named_parameters()
+  }
+  plain = {name: np.asarray(grad) for name, grad in grads.items()}
+  return as_ours(plain, model, family, renamed)
+
+
+def assert_reads_apart(theirs, family, batch, parts):
+  """Raises unless a packed row is what `theirs` makes of each of its texts.
+
+  Args:
+    theirs: Of transformers.
+    family: Of its names.
+    batch: The packed row, for ours; all of its tokens are asked for.
+    parts: Their logits of each text alone.
+  """
+  import torch
+
+  together = torch.cat([*parts], 1)
+  labels = torch.tensor(batch.targets['tokens'][0]).long()
+  expected = torch.nn.functional.cross_entropy(together[0], labels)
+  expected.backward()
+  model, params = ours_of(theirs)
+  loss, logits, grads = loss_and_grads(
+    model, objective('tokens'), params, batch
+  )
+  np.testing.assert_allclose(logits, together.detach().numpy(), atol=1e-4)
+  np.testing.assert_allclose(loss, expected.item(), rtol=1e-4)
+  assert_same_gradients(grads, gradients_of(theirs, model, family))
 
 
 def plain_config(model, **changes):

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from lm.interop import t5
-from lm.objectives.cross_entropy import cross_entropy
-from lm.objectives.objective import Objective
 from lm.types import Batch
-from tests.models import parity, tiny
+from tests.models import parity
 
 pytestmark = pytest.mark.peers
 
@@ -80,15 +78,9 @@ def test_logits_loss_and_all_gradients_are_those_of_transformers(seed):
     {'tokens': asked.astype(np.float32)},
   )
 
-  def score(answers, targets, weights):
-    loss, metrics = cross_entropy(
-      *(x['tokens'] for x in (answers, targets, weights))
-    )
-    return {'tokens': loss}, metrics
-
   model, params = parity.ours_of(theirs)
   loss, logits, grads = parity.loss_and_grads(
-    model, Objective(None, score, None, {}), params, batch
+    model, parity.objective('tokens'), params, batch
   )
   np.testing.assert_allclose(logits, output.logits.detach().numpy(), atol=1e-4)
   np.testing.assert_allclose(loss, output.loss.item(), rtol=1e-4)
@@ -103,31 +95,34 @@ def test_the_cases_have_stacks_of_unequal_depth():
   assert sum(unequal) >= 3
 
 
-def test_packed_rows_are_read_as_transformers_reads_each_text():
-  theirs = random_peer(1)
-  rng = np.random.default_rng(1)
-  source = rng.integers(0, theirs.config.vocab_size, (1, 11), np.int32)
-  tokens = rng.integers(0, theirs.config.vocab_size, (1, 8), np.int32)
-  model, params = parity.ours_of(theirs)
-  logits = tiny.apply(
-    model,
-    params,
-    source_tokens=source,
-    source_segment_ids=np.array([[1] * 5 + [2] * 6]),
-    source_positions=np.array([[*range(5), *range(6)]]),
-    tokens=tokens,
-    segment_ids=np.array([[1] * 3 + [2] * 5]),
-    positions=np.array([[*range(3), *range(5)]]),
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_packed_rows_are_read_as_transformers_reads_each_text(seed):
+  theirs = random_peer(seed)
+  size, rng = theirs.config.vocab_size, np.random.default_rng(seed)
+  source = rng.integers(0, size, (1, 11), np.int32)
+  tokens, targets = rng.integers(0, size, (2, 1, 8), np.int32)
+
+  def read(of_source, text):
+    given = {
+      'input_ids': source[:, of_source],
+      'decoder_input_ids': tokens[:, text],
+    }
+    return theirs(**parity.as_torch(given)).logits
+
+  batch = Batch(
+    {
+      'source_tokens': source,
+      'source_segment_ids': np.array([[1] * 5 + [2] * 6], np.int32),
+      'source_positions': np.array([[*range(5), *range(6)]], np.int32),
+      'tokens': tokens,
+      'segment_ids': np.array([[1] * 3 + [2] * 5], np.int32),
+      'positions': np.array([[*range(3), *range(5)]], np.int32),
+    },
+    {'tokens': targets},
+    {'tokens': np.ones((1, 8), np.float32)},
   )
-  for read, written in (
-    (slice(0, 5), slice(0, 3)),
-    (slice(5, 11), slice(3, 8)),
-  ):
-    expected = theirs(
-      **parity.as_torch(
-        {'input_ids': source[:, read], 'decoder_input_ids': tokens[:, written]}
-      )
-    )
-    np.testing.assert_allclose(
-      logits[:, written], expected.logits.detach().numpy(), atol=1e-4
-    )
+  parts = [
+    read(slice(0, 5), slice(0, 3)),
+    read(slice(5, 11), slice(3, 8)),
+  ]
+  parity.assert_reads_apart(theirs, t5.FAMILY, batch, parts)

@@ -46,7 +46,14 @@ FAMILIES = {
   'gpt': ['--config=configs/gpt.py:debug', '--config.data.packing=documents'],
   # Masks and foreign sentences are drawn anew for each example.
   'bert': ['--config=configs/bert.py:debug', '--config.data.length=64'],
-  't5': ['--config=configs/t5.py:debug', '--config.data.length=32'],
+  # Which text an example is of is counted from its number.
+  't5': [
+    '--config=configs/t5.py:debug',
+    '--config.data.length=32',
+    '--config.data.source=mixture',
+    '--config.data.mixture=stdlib@0.7,dialogues@0.3',
+    '--config.data.validation=0.2',
+  ],
 }
 KILLS = {'gpt': 12, 'bert': 6, 't5': 6}
 
