@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -78,15 +78,9 @@ def train(
     state = way.enter(state, mesh)
     step, stopping_now = start, False
 
-    traced = profiling.steps_of(show.profile, run.num_steps)
-    with (
-      contextlib.closing(log),
-      watching(show.slow_step) as beat,
-      profiling.tracing(traced, workdir / 'profile') as trace,
-    ):
+    with observed(log, show, run.num_steps, workdir) as begins:
       for step in range(start + 1, run.num_steps + 1):
-        beat(step)
-        trace(step, state)
+        begins(step, state)
         batch = way.to_devices(stop.tell(next(batches)), mesh)
         state, sums = train_step(state, batch, dropout_key)
         reader.add(step, sums)
@@ -99,14 +93,12 @@ def train(
           log.eval(step, scores)
         if due(step, show.sample_every):
           reader.read_all()
-          params = learned(way.leave(state, mesh))
-          made = continue_text(parts, params, show)
+          made = continue_text(parts, learned(way.leave(state, mesh)), show)
           log.sample(step, show.sample_prompt, made)
         if last or stopping_now or checkpoints.due(step):
           reader.read_all()  # What is not finite is not saved.
-          consumed = examples + (step - start) * run.batch_size
-          whole = way.leave(state, mesh)
-          checkpoints.save(step, whole, {'examples': consumed}, scores)
+          done = {'examples': examples + (step - start) * run.batch_size}
+          checkpoints.save(step, way.leave(state, mesh), done, scores)
         if stopping_now:
           break
   if stopping_now:
@@ -141,6 +133,27 @@ def initial(
   model, tx, averages = parts.model, parts.tx, bool(parts.average)
   init = functools.partial(init_state, model, tx, batch, key, averages)
   return init, meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
+
+
+@contextlib.contextmanager
+def observed(
+  log: RunLog, show: Log, num_steps: int, workdir: pathlib.Path
+) -> Iterator[Callable[[int, TrainState], None]]:
+  """Yields what to call when a step begins: one that hangs is said, and those
+  of `show.profile` are traced. In the end the log is closed.
+  """
+  traced = profiling.steps_of(show.profile, num_steps)
+  with (
+    contextlib.closing(log),
+    watching(show.slow_step) as beat,
+    profiling.tracing(traced, workdir / 'profile') as trace,
+  ):
+
+    def begins(step: int, state: TrainState) -> None:
+      beat(step)
+      trace(step, state)
+
+    yield begins
 
 
 def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
