@@ -1,5 +1,6 @@
 """Work in processes comes back in order, or says why it does not."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -30,9 +31,19 @@ def fail(item):
   return item
 
 
+def meet(item, directory):
+  """Goes on once two processes are here."""
+  (directory / str(os.getpid())).touch()
+  limit = time.monotonic() + 100
+  while len(list(directory.iterdir())) < 2 and time.monotonic() < limit:
+    time.sleep(0.01)
+  return slow_where_even(item)
+
+
 @pytest.mark.processes
-def test_results_come_in_order_and_from_other_processes():
-  done = list(processes.map_in_order(slow_where_even, range(40), 2))
+def test_results_come_in_order_and_from_other_processes(tmp_path):
+  work = functools.partial(meet, directory=tmp_path)
+  done = list(processes.map_in_order(work, range(40), 2))
   assert [item for item, _ in done] == list(range(40))
   writers = {process for _, process in done}
   assert len(writers) == 2 and os.getpid() not in writers
