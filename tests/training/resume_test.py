@@ -53,6 +53,7 @@ FAMILIES = {
     '--config.data.source=mixture',
     '--config.data.mixture=stdlib@0.7,dialogues@0.3',
     '--config.data.validation=0.2',
+    '--config.data.vocab_size=1500',
   ],
 }
 KILLS = {'gpt': 12, 'bert': 6, 't5': 6}
