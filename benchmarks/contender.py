@@ -1,7 +1,6 @@
-"""A process that trains one model, ours or a peer's, whenever it is told to.
+"""A process that trains one model, ours or a peer's, whenever it is its turn.
 
-It is started by `benchmarks.train_step`. For each line on its stdin it takes a
-turn, and prints a line when that is over: while others have theirs, it uses
+It is started by `benchmarks.train_step`; while others have their turn, it uses
 nothing.
 """
 
@@ -10,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from benchmarks import interleaved
 from benchmarks.cases import CASES, TINY, Case
 from lm.parallel import host_memory
 
@@ -34,19 +34,14 @@ def main() -> None:
   told = json.loads(sys.argv[1])
   case = (CASES | TINY)[told['case']]
   made = WAYS[told['way']](case, told['dropout'], told['dtype'])
-  made.step()  # Compiles.
-  made.wait()
-  say({'steps': made.steps, 'flops': made.flops})
-  for _ in sys.stdin:
+
+  def turn() -> dict[str, float]:
     for _ in range(made.steps):
       made.step()
     made.wait()
-    say({'done': made.steps})
+    return {'steps': made.steps, 'flops': made.flops}
 
-
-def say(what: dict[str, Any]) -> None:
-  """Prints one line, at once."""
-  print(json.dumps(what), flush=True)
+  interleaved.serve(turn)
 
 
 def ours(case: Case, dropout: float, dtype: str) -> Training:

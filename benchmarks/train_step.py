@@ -10,13 +10,11 @@ in the other's way, and only the one whose turn it is runs.
 """
 
 import contextlib
-import functools
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import interleaved
@@ -73,14 +71,13 @@ def measure(
   """Returns medians of what the ways took, and ratios turn by turn."""
   told = {'case': name, 'dropout': dropout, 'dtype': dtype}
   with contextlib.ExitStack() as stack:
-    processes = {
-      way: stack.enter_context(contender({**told, 'way': way})) for way in ways
-    }
-    about = {way: answer(process) for way, process in processes.items()}
     turn_of = {
-      way: functools.partial(take_turn, process)
-      for way, process in processes.items()
+      way: stack.enter_context(
+        interleaved.process('benchmarks.contender', {**told, 'way': way})
+      )
+      for way in ways
     }
+    about = {way: turn() for way, turn in turn_of.items()}  # Compiles, too.
     taken = interleaved.seconds(turn_of, turns)
   step = {
     way: [seconds / about[way]['steps'] for seconds in times]
@@ -107,37 +104,6 @@ def measure(
     'versions': interleaved.versions('jax', 'torch', 'transformers'),
     **interleaved.machine(),
   }
-
-
-@contextlib.contextmanager
-def contender(told: dict[str, Any]) -> Iterator[subprocess.Popen]:
-  """Starts one that waits for its turns, and ends it."""
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'benchmarks.contender', json.dumps(told)],
-    stdin=subprocess.PIPE,
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  try:
-    yield process
-  finally:
-    process.stdin.close()
-    process.wait()
-
-
-def take_turn(process: subprocess.Popen) -> None:
-  """Lets one go on, and returns when its turn is over."""
-  process.stdin.write('\n')
-  process.stdin.flush()
-  answer(process)
-
-
-def answer(process: subprocess.Popen) -> dict[str, Any]:
-  """Returns the next thing that a contender says."""
-  for line in process.stdout:
-    if line.startswith('{'):
-      return json.loads(line)
-  raise RuntimeError(f'{process.args[-1]} ended, see its messages above.')
 
 
 def keep(path: pathlib.Path, measured: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def test_only_the_masked_positions_of_ours_are_scored_and_all_of_theirs():
   case = cases.CASES['bert_mini']
   model, objective = cases.build(case, 0.0, 'float32')
   batch = cases.batch(case, objective, model.config.vocab_size)
-  assert batch.inputs['predict_at'].shape == (16, 20)  # 15% of 128, and spare.
+  assert batch.inputs['predict_at'].shape == (16, 19)  # 15% of 128, rounded.
   _, told = contender.peer_model(case, 0.0)
   asked = (told['labels'] != -100).sum(1).tolist()
   assert asked == batch.weights['tokens'].sum(1).tolist() == [19] * 16
