@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import NamedSharding, PartitionSpec as P
 
 from lm.analysis import collectives
@@ -174,9 +175,11 @@ def no_cache():
   """Everything is compiled, and nothing found."""
   before = jax.config.jax_enable_compilation_cache
   jax.config.update('jax_enable_compilation_cache', False)
+  compilation_cache.reset_cache()  # JAX asks but once whether there is one.
   small_run.compiled.cache_clear()
   yield
   jax.config.update('jax_enable_compilation_cache', before)
+  compilation_cache.reset_cache()
 
 
 MIXED = {'fsdp': 2, 'tensor': 2}
