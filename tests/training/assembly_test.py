@@ -24,6 +24,7 @@ def configure(tmp_path_factory):
   everything = {
     'batch_size': 8,
     'objective.next_sentence': False,
+    'optimizer.warmup_steps': 1,
     'data.source': 'text',
     'data.path': str(directory / 'text.txt'),
     'data.packing': 'sentences',
