@@ -160,28 +160,36 @@ def test_rows_that_do_not_divide_are_refused():
     planned(data__length=30, parallel__data=2, parallel__sequence=4)
 
 
+# What a process held is counted from its parent's memory on, which of a run of
+# all tests is gigabytes: so the command has a small parent of its own.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+held = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+open(sys.argv[1], 'w').write(str(held))
+sys.exit(code)
+"""
+
+
 def dry_run(tmp_path, *arguments, code=0):
   """Returns what a command printed, and the most bytes that it held."""
-  printed, complaints = tmp_path / 'out', tmp_path / 'err'
-  with printed.open('w') as out, complaints.open('w') as err:
-    process = subprocess.Popen(
-      [
-        *(sys.executable, '-m', 'experiments.train', '--dry_run'),
-        f'--workdir={tmp_path}/none',
-        *arguments,
-      ],
-      cwd=ROOT,
-      env=os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '1'},
-      stdout=out,
-      stderr=err,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-  process.returncode = os.waitstatus_to_exitcode(status)
-  assert process.returncode == code, complaints.read_text()
+  command = [
+    *(sys.executable, '-m', 'experiments.train', '--dry_run'),
+    f'--workdir={tmp_path}/none',
+    *arguments,
+  ]
+  done = subprocess.run(
+    [sys.executable, '-c', MEASURE, tmp_path / 'held', *command],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '1'},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == code, done.stderr
   assert not (tmp_path / 'none').exists()
   # Kilobytes on Linux; of macOS it is bytes.
   unit = 1 if sys.platform == 'darwin' else 1024
-  return printed.read_text(), complaints.read_text(), usage.ru_maxrss * unit
+  return done.stdout, done.stderr, int((tmp_path / 'held').read_text()) * unit
 
 
 @pytest.mark.processes
