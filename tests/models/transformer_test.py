@@ -117,6 +117,38 @@ def test_dropout_keeps_what_is_expected_and_drops_at_its_rate(rate):
   assert abs(np.mean(kept) - 1) < 5 * deviation / (1 - rate)
 
 
+def test_random_bits_are_balanced_and_tell_nothing_of_each_other():
+  bits = layers.random_bits(jax.random.key(3), (4, 256, 256))
+  words = np.asarray(bits)
+  ones = np.unpackbits(words.view(np.uint8)).reshape(*words.shape, 32)
+  deviation = 0.5 / (words.size**0.5)
+  assert (abs(ones.mean(axis=(0, 1, 2)) - 0.5) < 5 * deviation).all()
+  # Of neighbours in each direction, and of matrices, half of the bits differ.
+  for axis in range(3):
+    first, second = np.split(np.take(ones, [0, 1], axis), 2, axis)
+    differ = (first != second).mean()
+    assert abs(differ - 0.5) < 5 * 0.5 / first.size**0.5
+  # No two keys share a sequence at another place.
+  other = np.asarray(layers.random_bits(jax.random.key(4), (4, 256, 256)))
+  assert len(np.intersect1d(words, other)) < 5 * words.size**2 / 2**32
+  # Every place that is dropped says nothing of the next one.
+  dropped = (words < 2**32 // 10).reshape(4, -1)
+  both = (dropped[:, 1:] & dropped[:, :-1]).mean()
+  assert abs(both - 0.01) < 5 * (0.01 / words.size) ** 0.5
+
+
+def test_random_bits_are_the_same_on_a_mesh():
+  mesh = jax.make_mesh((2, 4), ('a', 'b'), (jax.sharding.AxisType.Auto,) * 2)
+  whole = layers.random_bits(jax.random.key(3), (4, 6, 8))
+  shared = jax.jit(
+    lambda key: layers.random_bits(key, (4, 6, 8)),
+    out_shardings=jax.sharding.NamedSharding(
+      mesh, jax.sharding.PartitionSpec('a', None, 'b')
+    ),
+  )(jax.random.key(3))
+  np.testing.assert_array_equal(whole, shared)
+
+
 def test_no_dropout_draws_nothing():
   rngs = {'dropout': jax.random.key(0)}
   x = jnp.ones(3)
