@@ -18,10 +18,12 @@ BELOW = {
   'objectives': {'types', 'data'},  # What is random on the host.
 }
 BELOW['analysis'] = BELOW['generation'] = {*BELOW}
+BELOW['records'] = {'types', 'data'}
+BELOW['tasks'] = {*BELOW}
 BELOW['training'] = {*BELOW}  # A run draws its curve and writes samples.
+BELOW['scoring'] = {*BELOW} - {'training', 'tasks'}
 BELOW['interop'] = {*BELOW}
 BELOW['pretrained'] = {*BELOW}  # A model with all that belongs to it.
-BELOW['tasks'] = {*BELOW}
 BELOW['__init__'] = {*BELOW}  # `lm.load` and the like.
 
 # Which packages the files of a pattern must not import.
@@ -31,6 +33,7 @@ FORBIDDEN = (
   (r'(lm|experiments/(?!convert)|configs)/', r'torch|transformers'),
   (r'(lm/(?!training/checkpoint)|experiments/)', r'orbax'),
   (r'(lm/(?!data/beam_pipeline)|experiments/|configs/)', r'apache_beam'),
+  (r'(lm/(?!interop/harness)|experiments/|configs/)', r'lm_eval'),
   (r'lm/data/', r'jax|flax|optax'),
   (r'lm/', r'experiments|configs|tests|benchmarks'),
   (r'configs/', r'(?!ml_collections$).*'),
@@ -118,6 +121,8 @@ def test_every_part_of_lm_has_its_layer():
     ('lm/training/loop.py', 'from . import step'),
     ('lm/data/sources.py', 'import jax.numpy as jnp'),
     ('lm/data/beam_build.py', 'import apache_beam as beam'),
+    ('experiments/harness.py', 'from lm_eval import evaluator'),
+    ('lm/scoring/texts.py', 'from lm.training import loop'),
     ('lm/types.py', 'from lm import models'),
     ('lm/interop/huggingface.py', 'import torch'),
     ('experiments/train.py', 'from tensorflow import io'),
@@ -140,6 +145,7 @@ def test_an_import_that_points_up_is_found(path, source):
     ('lm/training/loop.py', 'from lm.parallel import mesh\nmesh.make_mesh()'),
     ('lm/objectives/masked_lm.py', 'from lm.data import randomness'),
     ('lm/data/tfds_text.py', 'import tensorflow_datasets as tfds'),
+    ('lm/interop/harness.py', 'import lm_eval\nfrom lm.scoring import texts'),
     ('experiments/train.py', 'from lm.training import loop'),
     ('configs/gpt.py', 'from ml_collections import config_dict'),
   ],

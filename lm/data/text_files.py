@@ -33,10 +33,14 @@ class Span(NamedTuple):
   end: int | None = None
 
 
-def find(path: str) -> tuple[pathlib.Path, ...]:
+def find(path: str, key: str = 'config.data.path') -> tuple[pathlib.Path, ...]:
   """Returns the file at `path`, or those that match it as a glob, sorted.
 
   What is elsewhere, as `gs://bucket/*.txt`, is copied to this machine.
+
+  Args:
+    path: A file, a glob or a URL.
+    key: What says so, for messages.
 
   Raises:
     UserError: There is no such file, or nothing in any.
@@ -46,7 +50,7 @@ def find(path: str) -> tuple[pathlib.Path, ...]:
   path = os.path.expanduser(path)
   if os.path.isdir(path):
     raise UserError(
-      f'config.data.path is {path!r}, a directory. Name the files in it:'
+      f'{key} is {path!r}, a directory. Name the files in it:'
       f' {os.path.join(path, "*.txt")!r}, or with its sub-directories'
       f' {os.path.join(path, "**", "*.txt")!r}.'
     )
@@ -55,13 +59,13 @@ def find(path: str) -> tuple[pathlib.Path, ...]:
   files = tuple(file for file in files if file.is_file())
   if not files:
     raise UserError(
-      f'config.data.path is {path!r}, but there is no such file (looked from'
+      f'{key} is {path!r}, but there is no such file (looked from'
       f' {os.getcwd()}). Give the path of a file, or a glob such as'
       " 'texts/*.txt'."
     )
   if not any(file.stat().st_size for file in files):
     raise UserError(
-      f'config.data.path is {path!r}, but there is nothing in it: every file'
+      f'{key} is {path!r}, but there is nothing in it: every file'
       ' is empty. Give a file with text.'
     )
   return files
@@ -99,7 +103,7 @@ def lines(
     UserError: A byte is not UTF-8, or a `.gz` file is not intact.
   """
   offset = start
-  for number, line in enumerate(_bytes_by_line(file, start, end), start=1):
+  for number, line in enumerate(bytes_by_line(file, start, end), start=1):
     try:
       text = line.decode()
     except UnicodeDecodeError as error:
@@ -113,6 +117,32 @@ def lines(
       text = text.removeprefix('\ufeff')  # Some editors mark UTF-8 with it.
     offset += len(line)
     yield text[:-2] + '\n' if text.endswith('\r\n') else text
+
+
+def bytes_by_line(
+  file: pathlib.Path, start: int = 0, end: int | None = None
+) -> Iterator[bytes]:
+  """Yields the lines of a `Span` as they stand, unpacked.
+
+  Raises:
+    UserError: A `.gz` file is not intact.
+  """
+  if not is_compressed(file):
+    with open(file, 'rb') as stream:
+      stream.seek(start)
+      while start != end and (line := stream.readline()):
+        yield line
+        start += len(line)
+    return
+  try:
+    with gzip.open(file, 'rb') as stream:
+      yield from stream
+  except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    raise UserError(
+      f'{file} cannot be unpacked: {error}. Its name ends in .gz, so it must'
+      ' be an intact gzip file. Copy it again, or rename it if it is plain'
+      ' text, and check config.data.path.'
+    ) from error
 
 
 def paragraphs(spans: Iterable[Span]) -> Iterator[str]:
@@ -175,28 +205,7 @@ def _beginning(stream: BinaryIO, place: int, after_blank: bool) -> int:
 
 
 def _lines_before(file: pathlib.Path, offset: int) -> int:
-  return sum(1 for _ in _bytes_by_line(file, 0, offset)) if offset else 0
-
-
-def _bytes_by_line(
-  file: pathlib.Path, start: int, end: int | None
-) -> Iterator[bytes]:
-  if not is_compressed(file):
-    with open(file, 'rb') as stream:
-      stream.seek(start)
-      while start != end and (line := stream.readline()):
-        yield line
-        start += len(line)
-    return
-  try:
-    with gzip.open(file, 'rb') as stream:
-      yield from stream
-  except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-    raise UserError(
-      f'{file} cannot be unpacked: {error}. Its name ends in .gz, so it must'
-      ' be an intact gzip file. Copy it again, or rename it if it is plain'
-      ' text, and check config.data.path.'
-    ) from error
+  return sum(1 for _ in bytes_by_line(file, 0, offset)) if offset else 0
 
 
 def _field(line: str, field: str) -> str:

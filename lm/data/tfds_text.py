@@ -4,6 +4,7 @@ import functools
 import importlib
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -15,44 +16,88 @@ from lm.types import UserError
 MODULES = ('question_answering', 'summarization', 'text', 'translate')
 # The one format that is read without TensorFlow.
 FILE_FORMAT = 'array_record'
+KEY = 'config.data.path'
 CHUNK = 1024  # Examples read at once; one at a time takes thrice as long.
 
 
 def prepare(path: str, field: str) -> tfds.core.DatasetBuilder:
   """Returns the builder of a dataset, downloaded and built if it is not yet.
 
-  It lies where TFDS keeps its datasets: `TFDS_DATA_DIR` of the environment, or
-  `~/tensorflow_datasets`.
-
   Args:
-    path: A name as TFDS writes it (`glue/sst2:2.0.0`), or a builder class of
-      the user's as `package.module:Class`.
+    path: As of `find`.
     field: The feature that is to be read.
 
   Raises:
     UserError: There is no such dataset or feature, or it cannot be built here.
   """
-  module, _, name = path.rpartition(':')
-  if module and name.isidentifier():  # Not a name with its version.
-    builder = _own_builder(path, module, name)
-  else:
-    builder = _by_name(path)
+  builder = find(path)
   _check(builder, field)  # Before anything is downloaded.
-  try:
-    builder.download_and_prepare()
-  except ImportError as error:
-    raise UserError(
-      f'config.data.path is {path!r}, and to build that dataset TFDS needs'
-      f' {error.name}, which is not installed. Build it where that is, with'
-      f' file_format={FILE_FORMAT!r}, and set TFDS_DATA_DIR to where it lies;'
-      ' reading it needs nothing more.'
-    ) from error
+  build(builder, path)
   if 'train' not in builder.info.splits:
     raise UserError(
       f'config.data.path is {path!r}, but that dataset has no train split, only'
       f' {list(builder.info.splits)}. Set config.data.path to one that has it.'
     )
   return builder
+
+
+def find(path: str, key: str = KEY) -> tfds.core.DatasetBuilder:
+  """Returns the builder of a dataset, which may not be built yet.
+
+  Args:
+    path: A name as TFDS writes it (`glue/sst2:2.0.0`), or a builder class of
+      the user's as `package.module:Class`.
+    key: What names it, for messages.
+
+  Raises:
+    UserError: There is no such dataset.
+  """
+  module, _, name = path.rpartition(':')
+  if module and name.isidentifier():  # Not a name with its version.
+    return _own_builder(path, module, name, key)
+  return _by_name(path, key)
+
+
+def build(builder: tfds.core.DatasetBuilder, path: str, key: str = KEY) -> None:
+  """Downloads and builds a dataset if it is not yet.
+
+  It lies where TFDS keeps its datasets: `TFDS_DATA_DIR` of the environment, or
+  `~/tensorflow_datasets`.
+
+  Args:
+    builder: The dataset's.
+    path: What it was found by, for messages.
+    key: What names that.
+
+  Raises:
+    UserError: It cannot be built here.
+  """
+  try:
+    builder.download_and_prepare()
+  except ImportError as error:
+    raise UserError(
+      f'{key} is {path!r}, and to build that dataset TFDS needs'
+      f' {error.name}, which is not installed. Build it where that is, with'
+      f' file_format={FILE_FORMAT!r}, and set TFDS_DATA_DIR to where it lies;'
+      ' reading it needs nothing more.'
+    ) from error
+
+
+def examples(
+  builder: tfds.core.DatasetBuilder, split: str, part: range | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields the examples of a split, each with its number from 0.
+
+  Args:
+    builder: Of a dataset that is built.
+    split: A name, or a part as in 'train[:10%]'.
+    part: The numbers of those that are read; None: all.
+  """
+  source = builder.as_data_source(split=split)
+  part = range(len(source)) if part is None else part
+  for start in range(part.start, part.stop, CHUNK):
+    chunk = range(start, min(start + CHUNK, part.stop))
+    yield from zip(chunk, source.__getitems__(chunk))
 
 
 def readers(
@@ -77,19 +122,16 @@ def documents(
 ) -> Iterator[str]:
   """Yields the text of the examples whose numbers are in `part`."""
   builder = tfds.builder_from_directory(directory)
-  examples = builder.as_data_source(split=split)
-  for start in range(part.start, part.stop, CHUNK):
-    chunk = range(start, min(start + CHUNK, part.stop))
-    for number, example in zip(chunk, examples.__getitems__(chunk)):
-      try:
-        document = example[field].decode()
-      except UnicodeDecodeError as error:
-        raise UserError(
-          f'Example {number} of split {split!r} of dataset {builder.name} is'
-          f' not UTF-8 in {field!r}: {error}. Set config.data.field to a text.'
-        ) from error
-      if document.strip():
-        yield document
+  for number, example in examples(builder, split, part):
+    try:
+      document = example[field].decode()
+    except UnicodeDecodeError as error:
+      raise UserError(
+        f'Example {number} of split {split!r} of dataset {builder.name} is'
+        f' not UTF-8 in {field!r}: {error}. Set config.data.field to a text.'
+      ) from error
+    if document.strip():
+      yield document
 
 
 def files(
@@ -100,7 +142,7 @@ def files(
     yield from map(pathlib.Path, builder.info.splits[split].filepaths)
 
 
-def _by_name(path: str) -> tfds.core.DatasetBuilder:
+def _by_name(path: str, key: str) -> tfds.core.DatasetBuilder:
   for module in MODULES:
     importlib.import_module(f'tensorflow_datasets.{module}')
   try:
@@ -108,18 +150,20 @@ def _by_name(path: str) -> tfds.core.DatasetBuilder:
   except ValueError as error:  # Its message goes on with hundreds of names.
     reason = str(error).splitlines()[0]
     raise UserError(
-      f'config.data.path is {path!r}, which TFDS cannot open: {reason} Give a'
+      f'{key} is {path!r}, which TFDS cannot open: {reason} Give a'
       ' name of its catalogue (tensorflow.org/datasets), such as'
       " 'glue/sst2', or a builder class of yours as 'package.module:Class'."
     ) from error
 
 
-def _own_builder(path: str, module: str, name: str) -> tfds.core.DatasetBuilder:
+def _own_builder(
+  path: str, module: str, name: str, key: str
+) -> tfds.core.DatasetBuilder:
   try:
     builder_class = getattr(importlib.import_module(module), name)
   except (ModuleNotFoundError, AttributeError) as error:
     raise UserError(
-      f'config.data.path is {path!r}, but there is no such class: {error}. It'
+      f'{key} is {path!r}, but there is no such class: {error}. It'
       " is to be 'package.module:Class', importable from where you start."
     ) from error
   return builder_class(file_format=FILE_FORMAT)

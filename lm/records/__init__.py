@@ -1,0 +1,1 @@
+"""Labelled data: read from files and TFDS, divided, and compared."""
