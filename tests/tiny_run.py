@@ -60,6 +60,7 @@ def write_family(
   objective: dict[str, Any] | None = None,
   kind: str = '',
   vocab_size: int | None = None,
+  **changes: Any,
 ) -> None:
   """Writes a model of a family, its numbers random, and its tokenizer.
 
@@ -69,11 +70,12 @@ def write_family(
     objective: What it is said to have been trained for.
     kind: Of the tokenizer; '': the family's.
     vocab_size: Of the tokenizer, with its kind.
+    **changes: Of the model's sizes.
   """
   preset, own_kind, own_size = FAMILIES[name]
   kind, vocab_size = (kind, vocab_size) if kind else (own_kind, own_size)
   tokenizer = tokenizers.train(kind, WORDS, vocab_size)
-  sizes = tiny.SIZES | {'vocab_size': tokenizer.vocab_size}
+  sizes = tiny.SIZES | changes | {'vocab_size': tokenizer.vocab_size}
   model = tiny.build(name, preset, **sizes)
   inputs = {'tokens': tiny.tokens()}
   if model.form == 'encoder_decoder':

@@ -137,11 +137,11 @@ def encode(
   prompt_form: PromptForm = GOES_ON,
 ) -> list[Int[np.ndarray, '_']]:
   """Returns prompts as a model reads them: an encoder's with its marks."""
-  if model.form == 'encoder_decoder':
-    return [tokenizer.encode(prompt, special_tokens=True) for prompt in prompts]
-  if prompt_form.ends:
+  if prompt_form.ends:  # As its objective does, whatever the tokenizer's marks.
     end = np.array([tokenizer.end_id], np.int32)
     return [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
+  if model.form == 'encoder_decoder':
+    return [tokenizer.encode(prompt, special_tokens=True) for prompt in prompts]
   return [_encode(tokenizer, prompt) for prompt in prompts]
 
 

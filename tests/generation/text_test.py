@@ -184,3 +184,14 @@ def test_a_decoder_that_fills_sentinels_gives_the_text_back(unigram):
   made = np.array([first, *cat, second, unigram.eos_id], np.int32)
   said = text.read(unigram, np.array(start), made, 'stop', answer=True)
   assert said == 'the cat sat'
+
+
+@pytest.mark.parametrize('form', ['gpt', 't5'])
+def test_what_was_ended_in_training_is_ended_whatever_the_tokenizer(form):
+  bpe = tokenizers.train('bpe', tiny_run.WORDS, 270)  # Puts no marks itself.
+  model = tiny.build(form, {'gpt': 'gpt2', 't5': 'small'}[form])
+  read = text.encode(model, bpe, ['the cat', ''], PromptForm(ends=True))
+  assert [row.tolist() for row in read] == [
+    [*bpe.encode('the cat').tolist(), bpe.eos_id],
+    [bpe.eos_id],
+  ]

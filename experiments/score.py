@@ -1,0 +1,267 @@
+"""Scores a trained model on what it was not trained for: see docs/zero_shot.md.
+
+python -m experiments.score --workdir=runs/gpt --task=blimp --data=BLiMP.zip
+python -m experiments.score --workdir=runs/bert --task=blimp --data=BLiMP.zip \\
+    --form=pll --limit=100
+python -m experiments.score --workdir=runs/t5 --task=choices --data=my.jsonl
+python -m experiments.score --workdir=runs/gpt --task=perplexity \\
+    --data=my.txt --stride=64
+"""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+import lm
+from experiments import command
+from lm.data import text_files, wikitext
+from lm.pretrained import Pretrained
+from lm.scoring import choices, forms, minimal_pairs, records, windows
+from lm.scoring.batches import TOKENS
+from lm.types import UserError
+
+TASKS = ('blimp', 'choices', 'cloze', 'perplexity')
+DOCUMENTS = ('file', 'paragraphs', 'wikitext')
+# What else is told of a task, by the flag that tells it.
+ONLY_OF = {
+  'stride': ('perplexity',),
+  'length': ('perplexity',),
+  'documents': ('perplexity',),
+  'delimiter': ('choices',),
+  'too_long': ('choices', 'cloze'),
+}
+
+
+def main(
+  workdir: str,
+  task: str,
+  data: str,
+  form: str | None = None,
+  stride: int | None = None,
+  length: int | None = None,
+  documents: str | None = None,
+  delimiter: str | None = None,
+  too_long: str | None = None,
+  limit: int = 0,
+  step: int | None = None,
+  batch_tokens: int = TOKENS,
+  out: str | None = None,
+) -> None:
+  """Prints a table on stderr, and JSON on the last line of stdout.
+
+  Args:
+    workdir: Of a training run, or a directory of Hugging Face; or the URL of
+      either.
+    task: blimp, choices, cloze or perplexity.
+    data: BLiMP.zip or the directory that it is in; JSON lines; or a text.
+    form: What the model is asked: left_to_right of a GPT; pll or pll_word_l2r
+      of a BERT; spans or target of a T5. By default what it was trained for.
+    stride: Of perplexity: how many tokens the window moves on. By default half
+      of it.
+    length: Of perplexity: how many tokens the window has. By default as many as
+      the model reads.
+    documents: Of perplexity, what is scored by itself: each file, paragraphs
+      between blank lines, or the articles of wikitext, detokenized. By default
+      file.
+    delimiter: Of choices: what is put between a context and a choice. By
+      default a space.
+    too_long: Of choices and cloze: error, or cut what is around a choice. By
+      default error.
+    limit: How many questions, documents, or pairs of each paradigm to take at
+      most; 0: all.
+    step: Which checkpoint; by default the best, by
+      config.checkpoint.best, or else the newest.
+    batch_tokens: How many tokens the model reads at once.
+    out: A file to write the JSON to, as well.
+  """
+  if task not in TASKS:
+    raise UserError(
+      f'--task is {task!r}, and it is to be one of {", ".join(TASKS)}.'
+    )
+  given = {
+    'stride': stride,
+    'length': length,
+    'documents': documents,
+    'delimiter': delimiter,
+    'too_long': too_long,
+  }
+  options = {name: value for name, value in given.items() if value is not None}
+  for name in options:
+    if task not in ONLY_OF[name]:
+      raise UserError(
+        f'--{name} is of --task={" or ".join(ONLY_OF[name])}, and the task is'
+        f' {task!r}. Leave it away.'
+      )
+  if out:
+    _check_writable(out)
+  tasks = {
+    'blimp': judge_pairs,
+    'choices': judge_choices,
+    'cloze': judge_choices,
+    'perplexity': measure,
+  }
+  found = lm.load(workdir, step)
+  fitting = form_for(found, workdir)
+  form = form or fitting
+  began = time.perf_counter()
+  result = tasks[task](
+    found, task, data, form, limit, batch_tokens=batch_tokens, **options
+  )
+  seconds = time.perf_counter() - began
+  told = {} if found.step is None else {'step': found.step}
+  told |= {'task': task, 'form': form, **result, 'seconds': seconds}
+  if out:
+    pathlib.Path(out).write_text(json.dumps(told, indent=2) + '\n', 'utf-8')
+  command.report(told)
+
+
+def form_for(found: Pretrained, workdir: str) -> str:
+  """Returns the form of scoring that fits what a model was trained for."""
+  if found.tokenizer is None:
+    raise UserError(
+      f'{workdir} has no tokenizer, so text cannot be read there. Give the'
+      ' --workdir of a run that was trained on text.'
+    )
+  objective = found.config.get('objective', {}).get('name')
+  return forms.default(found.model.form, found.tokenizer.vocabulary, objective)
+
+
+def judge_pairs(
+  found: Pretrained, task: str, data: str, form: str, limit: int, **options: Any
+) -> dict[str, Any]:
+  """Returns the accuracies on minimal pairs, and prints their table."""
+  del task
+  pairs = minimal_pairs.read(data, limit)
+  logging.info('%d pairs are scored.', len(pairs))
+  result = minimal_pairs.judge(*_trained(found), pairs, form, **options)
+  about = {pair.paradigm: pair.phenomenon for pair in pairs}
+  table(_pair_rows(result, about, minimal_pairs.authors(data)))
+  return result | {
+    'authors': {k: v / 100 for k, v in minimal_pairs.AUTHORS.items()},
+    'chance': minimal_pairs.CHANCE / 100,
+  }
+
+
+def judge_choices(
+  found: Pretrained, task: str, data: str, form: str, limit: int, **options: Any
+) -> dict[str, Any]:
+  """Returns the accuracies on multiple choice or cloze, and prints them."""
+  if task == 'cloze':
+    questions = choices.read_cloze(data, limit)
+  else:
+    delimiter = options.pop('delimiter', ' ')
+    questions = choices.read_choices(data, delimiter, limit)
+  result = choices.judge(*_trained(found), questions, form, **options)
+  rows = [(f'{len(questions)} questions', f'by {form}')]
+  rows += [
+    (name, f'{100 * value:.1f}')
+    for name, value in result.items()
+    if name.startswith('accuracy') or name == 'chance'
+  ]
+  table(rows)
+  return result
+
+
+def measure(
+  found: Pretrained,
+  task: str,
+  data: str,
+  form: str,
+  limit: int,
+  documents: str = 'file',
+  **options: Any,
+) -> dict[str, Any]:
+  """Returns the perplexities of a text, and prints them."""
+  del task
+  if documents not in DOCUMENTS:
+    raise UserError(
+      f'--documents is {documents!r}, and it is to be one of'
+      f' {", ".join(DOCUMENTS)}.'
+    )
+  files = records.find(data, ('.txt',))
+  read = {
+    'file': lambda: (''.join(text_files.lines(file)) for file in files),
+    'paragraphs': lambda: text_files.paragraphs(map(text_files.Span, files)),
+    'wikitext': lambda: wikitext.articles(files),
+  }[documents]
+  texts = [text for text in read() if text.strip()][: limit or None]
+  if not texts:
+    raise UserError(f'{data} has no text. Set --data to a file that has.')
+  scored = windows.likelihoods(*_trained(found), texts, form, **options)
+  length, stride = windows.resolve(
+    found.model.config.max_len, options.get('length'), options.get('stride')
+  )
+  result = {'length': length, 'stride': stride, **windows.perplexity(scored)}
+  table(
+    (name, f'{value:.4f}' if isinstance(value, float) else str(value))
+    for name, value in result.items()
+  )
+  return result
+
+
+def table(rows: Any) -> None:
+  """Prints rows of texts on stderr, the first column to the left."""
+  rows = [*rows]
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  for first, *others in rows:
+    cells = [first.ljust(widths[0])]
+    cells += [cell.rjust(width) for cell, width in zip(others, widths[1:])]
+    print('  '.join(cells).rstrip(), file=sys.stderr)
+
+
+def _pair_rows(
+  result: Mapping[str, Any],
+  about: Mapping[str, str],
+  authors: Mapping[str, Mapping[str, float]],
+) -> Sequence[tuple[str, ...]]:
+  """Returns the accuracies in per cent, the authors' beside them if known."""
+  models = list(authors) or list(minimal_pairs.AUTHORS)
+
+  def row(name, value, theirs):
+    known = [f'{theirs[m]:.1f}' if m in theirs else '' for m in models]
+    return (name, f'{100 * value:.1f}', *known)
+
+  def mean(names):
+    return {
+      m: sum(authors[m][n] for n in names) / len(names)
+      for m in authors
+      if authors[m].keys() >= {*names} and names
+    }
+
+  rows = [('paradigm', 'this model', *models)]
+  for name, value in result['paradigms'].items():
+    rows.append(row(name, value, mean([name])))
+  rows.append(('phenomenon', '', *[''] * len(models)))
+  for name, value in result['phenomena'].items():
+    rows.append(row(name, value, mean([p for p in about if about[p] == name])))
+  count = len(result['paradigms'])
+  rows.append(
+    row(
+      f'mean of {count} paradigms (the authors: of 67)',
+      result['accuracy'],
+      minimal_pairs.AUTHORS,
+    )
+  )
+  chance = [f'{minimal_pairs.CHANCE:.1f}'] * (1 + len(models))
+  return [*rows, ('chance', *chance)]
+
+
+def _trained(found: Pretrained) -> tuple[Any, Any, Any]:
+  return found.model, found.params, found.tokenizer
+
+
+def _check_writable(out: str) -> None:
+  folder = pathlib.Path(out).absolute().parent
+  if not folder.is_dir():
+    raise UserError(
+      f'--out is {out!r}, but there is no directory {folder}. Make it first.'
+    )
+
+
+if __name__ == '__main__':
+  command.run(main)
