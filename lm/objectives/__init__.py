@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from lm.objectives.answers import answers
 from lm.objectives.causal_lm import causal_lm
 from lm.objectives.deshuffling import deshuffling
 from lm.objectives.iid_denoising import iid_denoising
 from lm.objectives.infilling import infilling
+from lm.objectives.labelled import label, span, tags
 from lm.objectives.masked_lm import masked_lm
 from lm.objectives.objective import Objective
 from lm.objectives.prefix_lm import prefix_lm
@@ -24,6 +26,10 @@ OBJECTIVES = {
   'infilling': infilling,
   'ul2': ul2,
   'replaced_tokens': replaced_tokens,
+  'label': label,
+  'tags': tags,
+  'span': span,
+  'answers': answers,
 }
 
 
