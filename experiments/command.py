@@ -30,6 +30,9 @@ from experiments import config_file, values
 from lm.parallel import host_memory
 from lm.types import UserError
 
+# What a config takes over of the run that it starts from.
+Inherited = Callable[[str], Mapping[str, Any]]
+
 OURS = ('lm', 'experiments')
 ROOT = pathlib.Path(__file__).parents[1]
 OVERRIDE = '--config.'
@@ -38,6 +41,7 @@ OVERRIDE = '--config.'
 def run(
   main: Callable[..., int | None],
   sections: config_file.Sections | None = None,
+  inherited: Inherited | None = None,
 ) -> NoReturn:
   """Calls `main` with the command line, and ends the process.
 
@@ -48,7 +52,7 @@ def run(
   host_memory.keep_freed()
   _log_to_stderr()
   try:
-    status = main(**parse(main, sys.argv[1:], sections))
+    status = main(**parse(main, sys.argv[1:], sections, inherited))
   except UserError as error:
     print(error, file=sys.stderr)
     status = 2
@@ -67,6 +71,7 @@ def parse(
   main: Callable[..., Any],
   argv: Sequence[str],
   sections: config_file.Sections | None = None,
+  inherited: Inherited | None = None,
 ) -> dict[str, Any]:
   """Returns the arguments of `main` that a command line gives.
 
@@ -89,7 +94,7 @@ def parse(
   arguments = vars(given)
   for name, text in arguments.items():
     if name == 'config' and sections:
-      arguments[name] = config_file.load(text, overrides, sections)
+      arguments[name] = config_file.load(text, overrides, sections, inherited)
       continue
     kind = parameters[name].annotation
     if isinstance(text, list) and typing.get_origin(kind) is tuple:

@@ -25,7 +25,10 @@ Sections = Mapping[str, Callable[..., Mapping[str, inspect.Parameter]]]
 
 
 def load(
-  path: str, overrides: Mapping[str, Any], sections: Sections
+  path: str,
+  overrides: Mapping[str, Any],
+  sections: Sections,
+  inherited: Callable[[str], Mapping[str, Any]] | None = None,
 ) -> config_dict.ConfigDict:
   """Returns the whole config, locked: every field of every section.
 
@@ -37,11 +40,21 @@ def load(
     path: FILE.py or FILE.py:VARIANT.
     overrides: By dotted key, `{'model.num_layers': 2}`; texts are parsed.
     sections: What each section can say.
+    inherited: What a run lists that starts from another, by dotted key, of its
+      `init_from`; whatever the file lists of these sections does not count.
 
   Raises:
     UserError: A key or a value that nothing can consume.
   """
-  return complete(path, _read(path), overrides, sections)
+  config = _read(path)
+  origin = overrides.get('init_from', config.get('init_from', ''))
+  if origin and inherited:
+    taken = inherited(origin)
+    config = {**config, 'model': taken.pop('model')} | {
+      section: {**config[section], **fields}
+      for section, fields in taken.items()
+    }
+  return complete(path, config, overrides, sections)
 
 
 def complete(

@@ -3,6 +3,7 @@
 python -m experiments.evaluate --workdir=runs/demo
 python -m experiments.evaluate --workdir=runs/demo --step=500 --data=my.txt
 python -m experiments.evaluate --workdir=huggingface/gpt2 --data=my.txt
+python -m experiments.evaluate --workdir=runs/sst2 --split=test
 """
 
 from typing import Any
@@ -23,13 +24,24 @@ ASKED = {
 }
 
 
-def main(workdir: str, step: int | None = None, data: str = '') -> None:
+def main(
+  workdir: str,
+  step: int | None = None,
+  data: str = '',
+  split: str = 'validation',
+) -> None:
   """Prints loss (nats a token), bits a byte and accuracy as JSON.
+
+  Of a task, its own metrics.
 
   Args:
     workdir: Of the run, or a directory of Hugging Face; or the URL of either.
-    step: Which checkpoint; by default the newest.
-    data: A text file, a glob of them or a URL, to score instead, all of it.
+    step: Which checkpoint; by default the best, by
+      config.checkpoint.best, or else the newest.
+    data: A text file, a glob of them or a URL, to score instead, all of it; of
+      a task, records in the format of its config.
+    split: Of a task: whether the records are those of config.data.validation or
+      of config.data.test.
   """
   directory = remote_run.local_run(workdir, step).absolute()
   found = pretrained.read(directory, step)
@@ -44,7 +56,9 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
   saved = directory / 'tokenizer'
   tokenizer = saved if saved.exists() else directory
   config['data'] = {**config['data'], 'tokenizer': str(tokenizer)}
-  if data:
+  if config.get('task', {}).get('name'):
+    config['data'] |= records(config['data'], data, split)
+  elif data:
     config['data'] |= {
       'source': 'text',
       'path': data,
@@ -54,6 +68,19 @@ def main(workdir: str, step: int | None = None, data: str = '') -> None:
   scores = evaluation.score(config, found.params)
   told = {} if found.step is None else {'step': found.step}
   command.report(told | scores)
+
+
+def records(section: dict[str, Any], data: str, split: str) -> dict[str, Any]:
+  """Returns what changes in `config.data` when other records are scored."""
+  if split not in ('validation', 'test'):
+    raise UserError(
+      f'--split is {split!r}. Give validation or test, or --data=FILE.'
+    )
+  if data:
+    return {'validation': data}
+  if split == 'test' and not section['test']:
+    raise UserError('config.data.test of that run is empty. Give --data=FILE.')
+  return {'validation': section[split]}
 
 
 def asked(found: Pretrained) -> dict[str, Any]:

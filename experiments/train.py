@@ -7,12 +7,21 @@
       --config.parallel.fsdp=64 --config.batch_size=512 --dry_run
 """
 
+from typing import Any
+
 from absl import logging
 from ml_collections import ConfigDict
 
-from experiments import command
+from experiments import command, origins
 from lm.parallel import hosts
-from lm.training import loop, plan, remote_run, workdir as workdirs
+from lm.training import (
+  loop,
+  plan,
+  remote_run,
+  seeds,
+  testing,
+  workdir as workdirs,
+)
 from lm.training.sections import SECTIONS
 
 
@@ -44,9 +53,15 @@ def main(
     command.report(planned | {'config': resolved})
     return None
   hosts.start(**resolved['hosts'])
-  with workdirs.opened(workdir) as (directory, copies):
-    workdirs.check(directory, resolved, allow_change)
-    results = loop.train(resolved, directory, copies)
+
+  def train_one(config: dict[str, Any], workdir: str) -> dict[str, Any]:
+    with workdirs.opened(workdir) as (directory, copies):
+      workdirs.check(directory, config, allow_change)
+      origin = origins.params(config['init_from'], directory)
+      results = loop.train(config, directory, copies, origin)
+      return results | testing.outcome(config, directory)
+
+  results = seeds.train(resolved, workdir, train_one)
   logging.info('Done: %s', workdir)
   if hosts.is_first():
     command.report({'workdir': workdir, **results})
@@ -54,4 +69,4 @@ def main(
 
 
 if __name__ == '__main__':
-  command.run(main, SECTIONS)
+  command.run(main, SECTIONS, origins.sections)

@@ -15,8 +15,8 @@ from lm import models, objectives
 from lm.data import tokenizers, vocabulary_files
 from lm.interop import huggingface, tensorflow_bert
 from lm.objectives.objective import GOES_ON, PromptForm
-from lm.training import remote_run, run_config
-from lm.training.checkpoints import Checkpoints, restore_params
+from lm.training import remote_run, run_config, selection
+from lm.training.checkpoints import Checkpoints
 from lm.types import PyTree, UserError
 
 
@@ -59,7 +59,8 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
     directory: The workdir of a run, or its URL; or with a checkpoint of Hugging
       Face (gpt2, bert, roberta, t5), or of Google's BERT with its arrays as
       .npz.
-    step: Which checkpoint of a run; None: the newest intact one.
+    step: Which checkpoint of a run; None: the best by its config.checkpoint.best,
+      or, if that is '', the newest intact one.
 
   Raises:
     UserError: There is no run, or no such checkpoint.
@@ -136,7 +137,7 @@ def save_huggingface(
 def _trained(
   directory: pathlib.Path, config: Mapping[str, Any], step: int | None
 ) -> Pretrained:
-  params, meta = restore_params(directory / 'checkpoints', step)
+  params, meta = selection.chosen(config, directory, step)
   return Pretrained(
     model=models.build(**config['model']),
     params=params,

@@ -1,14 +1,16 @@
 """Every config that is shipped can be built."""
 
+import importlib
 import pathlib
 
 import jax
 import pytest
 
 from experiments import config_file
-from lm import models
+from lm import models, tasks
 from lm.data import datasets
 from lm.models.presets import PRESETS
+from lm.records import reading
 from lm.training import assembly, optimizers, plan
 from lm.training.sections import SECTIONS
 from lm.types import UserError
@@ -25,6 +27,26 @@ VARIANTS = [
   f'{name}.py:{variant}'
   for name, small in SMALL.items()
   for variant in [*small, *PRESETS[name]]
+]
+TASKS = (
+  'classification',
+  'entities',
+  'question_answering',
+  'translation',
+  'summarisation',
+  'dialogue',
+)
+
+
+def variants_of(task):
+  """The variants that a config file of a task names, and with each family."""
+  module = importlib.import_module(f'configs.{task}')
+  families = ('', *(f',{name}' for name in getattr(module, 'FAMILIES', ())))
+  return [v + family for v in module.VARIANTS for family in families]
+
+
+TASK_VARIANTS = [
+  f'{task}.py:{variant}' for task in TASKS for variant in variants_of(task)
 ]
 VOCABULARY = plan.imagined_vocabulary(1000)
 
@@ -54,7 +76,25 @@ def test_a_config_describes_a_run(name):
 
 def test_all_files_are_tested():
   files = {path.name for path in CONFIGS.glob('*.py')} - {'__init__.py'}
-  assert files == {name.partition(':')[0] for name in VARIANTS}
+  tested = {name.partition(':')[0] for name in (*VARIANTS, *TASK_VARIANTS)}
+  assert files == tested
+
+
+@pytest.mark.parametrize('name', TASK_VARIANTS)
+def test_a_config_describes_a_task(name):
+  config = load(name).to_dict()
+  task, data = config['task']['name'], config['data']
+  assert assembly.is_task(config)
+  assert data['format'] in reading.SOURCES[tasks.kind_of(task)]
+  assert data['length'] <= config['model']['max_len']
+  model = models.build(**config['model'] | {'vocab_size': 1000})
+  _, objective = assembly.pair(model, config['objective'], VOCABULARY)
+  assert objective.scales
+  assert config['checkpoint']['best']
+  _, schedule = optimizers.build(
+    num_steps=config['num_steps'], **config['optimizer']
+  )
+  assert 0 < schedule(0) <= config['optimizer']['learning_rate']
 
 
 def test_a_variant_that_does_not_exist_is_refused():
@@ -64,7 +104,7 @@ def test_a_variant_that_does_not_exist_is_refused():
 
 # What a run of each has, as published. The pattern of what decays leaves out
 # biases and the scales of norms.
-MATRICES = r'(kernel|embedding|token_type)$'
+MATRICES = r'(kernel|embedding|token_type|lora_[ab])$'
 NANOGPT = {
   'num_steps': 600_000,
   'optimizer.name': 'adamw',

@@ -1,5 +1,6 @@
 """Eight devices on any machine, and every shape annotation checked."""
 
+import gc
 import os
 import pathlib
 
@@ -16,6 +17,21 @@ from lm.data import remote  # noqa: E402 (after the hook)
 from tests.flaky_files import FlakyFiles  # noqa: E402
 
 SHARED = pathlib.Path(__file__).parents[2] / 'shared'
+
+
+# Linux lets a process map 65,530 pieces of memory. What XLA has compiled takes
+# several each, and the process ends without a word when there are no more.
+MOST_MAPS = 30_000
+
+
+@pytest.fixture(scope='module', autouse=True)
+def room_for_code():
+  """What was compiled is forgotten when there is much of it."""
+  yield
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_bytes().count(b'\n') > MOST_MAPS:
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ from lm.data.tokenizers import Tokenizer
 from lm.types import UserError
 
 T = TypeVar('T')
+MIXTURE = 'mixture'  # What `config.data.source` says of several corpora.
 
 
 PACKINGS: dict[str, Callable[[TokenStore, Request], Source]] = {
@@ -64,6 +65,11 @@ class Dataset:
   packing: str
   rules: Mapping[str, Any]
 
+  @property
+  def mean_length(self) -> float:
+    """How many tokens an example has."""
+    return float(self.length)
+
   @functools.cached_property
   def train(self) -> tuple[TokenStore, ...]:
     """The tokens to learn from, of each corpus."""
@@ -81,6 +87,7 @@ class Dataset:
     seed: int | None,
     reads: tuple[str, ...] = (),
     marks: bool = False,
+    batch_size: int = 1,
   ) -> Source:
     """Returns the examples of a split.
 
@@ -90,7 +97,9 @@ class Dataset:
       seed: Of their order; None for one pass as they stand.
       reads: What an objective reads beside the tokens.
       marks: Whether it reads packed documents between marks.
+      batch_size: Of the batches; all rows are equally long, whatever it is.
     """
+    del batch_size
     stores = self.train if split == 'train' else self.validation
     request = Request(
       example_length(self.length),
@@ -192,9 +201,8 @@ def build(
       ' are. Set config.data.duplicates to 0, for no end of them, or more.'
     )
   mixed, weights = _corpora(source, path, field, split, validation, mixture)
-  root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
-  keep = functools.partial(_keep, root)
-  learned = _tokenizer(keep, mixed, tokenizer, vocab_size, end_of_text)
+  learned = tokenizer_of(cache, mixed, tokenizer, vocab_size, end_of_text)
+  keep = _keeper(cache)
 
   def tokenize(side: str, corpus: Corpus) -> TokenStore:
     def make(directory: pathlib.Path) -> None:
@@ -217,14 +225,22 @@ def build(
   )
 
 
-def _tokenizer(
-  keep: Callable[..., Tokenizer],
+def tokenizer_of(
+  cache: str,
   mixed: Sequence[Corpus],
   tokenizer: str,
   vocab_size: int | None,
   end_of_text: bool,
 ) -> Tokenizer:
-  """Returns the tokenizer of a config, learned from what is for training."""
+  """Returns the tokenizer of a config, learned from what is for training.
+
+  Args:
+    cache: Where it is kept; see `build`, as for the rest.
+    mixed: The text to learn from; of one that is there already, nothing.
+    tokenizer: A kind, or where it is.
+    vocab_size: How many tokens are learned.
+    end_of_text: Whether there is a token that ends a text.
+  """
   if tokenizer not in tokenizers.KINDS:
     return tokenizers.build(tokenizer, (), vocab_size, end_of_text)
 
@@ -233,7 +249,7 @@ def _tokenizer(
     with atomic.new_directory(directory) as path:
       tokenizers.train(tokenizer, text, vocab_size, end_of_text).save(path)
 
-  return keep(
+  return _keeper(cache)(
     '+'.join(corpus.fingerprint() for corpus in mixed),
     'tokenizer',
     (tokenizer, vocab_size, end_of_text),
@@ -251,7 +267,7 @@ def _corpora(
   parts: tuple[str, ...],
 ) -> tuple[list[Corpus], tuple[float, ...]]:
   """Returns the corpora of a config, and the weight of each."""
-  if (source == 'mixture') != bool(parts):
+  if (source == MIXTURE) != bool(parts):
     raise UserError(
       f'config.data.source is {source!r} and config.data.mixture {parts}. Set'
       " the first to 'mixture' and the second to what is mixed, as in"
@@ -272,6 +288,11 @@ def _corpora(
     mixed.append(corpora.build(name, where or '', field, own_split, validation))
     weights.append(float(weight))
   return mixed, tuple(weights)
+
+
+def _keeper(cache: str) -> Callable[..., Any]:
+  root = cache or os.environ.get('LM_CACHE') or '~/.cache/lm'
+  return functools.partial(_keep, root)
 
 
 def _keep(

@@ -93,6 +93,13 @@ def of_first(value: int | bool) -> int:
   return int(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
+def all_of(value: bool) -> bool:
+  """Returns whether every process has a value."""
+  if jax.process_count() == 1:
+    return value
+  return bool(multihost_utils.process_allgather(np.asarray(value)).all())
+
+
 def _meet(
   coordinator: str | None,
   processes: int | None,

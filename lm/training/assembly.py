@@ -9,15 +9,20 @@ import optax
 from flax import linen as nn
 from jaxtyping import Int
 
-from lm import models, objectives
+from lm import models, objectives, tasks
 from lm.data import datasets
 from lm.data.sources import Source
 from lm.data.tokenizers import Tokenizer
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
-from lm.training import optimizers, profiling
-from lm.training.sections import Log, Run, check_short_steps
+from lm.tasks import labelled
+from lm.tasks.labelled import Labelled
+from lm.tasks.task import Reader
+from lm.training import groups, lora, optimizers, profiling
+from lm.training.groups import Groups
+from lm.training.lora import Learner, Lora
+from lm.training.sections import Log, Run, check_best, check_short_steps
 from lm.types import Batch, Form, UserError, Vocabulary
 
 
@@ -25,13 +30,20 @@ class Parts(NamedTuple):
   """What a config describes, built; without a dataset, as for a dry run."""
 
   run: Run
-  dataset: datasets.Dataset | None
+  dataset: datasets.Dataset | Labelled | None
   model: nn.Module
   objective: Objective
   tx: optax.GradientTransformation
   schedule: optax.Schedule
   average: optimizers.Average | None
   way: Way
+  lora: Lora
+  groups: Groups
+
+  @property
+  def learner(self) -> Learner:
+    """The model as it is trained."""
+    return Learner(self.model, self.lora, self.groups)
 
 
 def assemble(
@@ -44,12 +56,78 @@ def assemble(
     splits: Those whose text is needed.
   """
   complete = outline(config)
-  dataset = datasets.build(**config['data'])
-  parts = complete(dataset.tokenizer.vocabulary)._replace(dataset=dataset)
+  if is_task(config):
+    parts = with_task(config, complete)
+  else:
+    dataset = datasets.build(**config['data'])
+    parts = complete(dataset.tokenizer.vocabulary)._replace(dataset=dataset)
+  dataset = parts.dataset
   check_prompt(Log(**config['log']), dataset.tokenizer, parts.model.form)
   for split in splits:  # Refuses a text that is too short.
     check_length(example(parts, split), parts.way)
   return parts
+
+
+def is_task(config: Mapping[str, Any]) -> bool:
+  """Returns whether a config is of a task with records, and not of a text.
+
+  Raises:
+    UserError: It says both.
+  """
+  named = config['task']['name']
+  if bool(named) != (config['data']['source'] == labelled.SOURCE):
+    raise UserError(
+      f'config.task.name is {named!r} and config.data.source'
+      f' {config["data"]["source"]!r}. A task, and no other, has the source'
+      f' {labelled.SOURCE!r}.'
+    )
+  return bool(named)
+
+
+def with_task(
+  config: Mapping[str, Any], complete: Callable[[Vocabulary], Parts]
+) -> Parts:
+  """Returns the parts of a run whose examples are those of a task."""
+  name = config['task']['name']
+  data = labelled.build(tasks.kind_of(name), config['seed'], **config['data'])
+  parts = complete(data.tokenizer.vocabulary)
+  if parts.run.short_steps:
+    raise UserError(
+      'The rows of a task are as long as its texts. Set config.short_steps to'
+      ' 0.'
+    )
+  reader = Reader(
+    data.tokenizer,
+    parts.model.form,
+    config['objective']['name'],
+    data.length,
+    data.target_length,
+  )
+  check_room(reader, parts.model.config.max_len)
+  task = tasks.build(reader=reader, train=data.every, **config['task'])
+  return parts._replace(
+    dataset=data.doing(task),
+    model=parts.model.clone(num_labels=task.num_labels),
+  )
+
+
+def check_room(reader: Reader, max_len: int) -> None:
+  """Raises UserError if the model has too few positions for its answers.
+
+  Args:
+    reader: What a task is made for.
+    max_len: The positions of the model.
+  """
+  needed = reader.target_length
+  if reader.form == 'causal':  # In one row with what it answers.
+    needed += reader.length
+  if reader.objective == 'answers' and needed > max_len:
+    raise UserError(
+      f'An answer of {reader.target_length} tokens to a text of'
+      f' {reader.length} takes {needed} positions of this model, which has'
+      f' {max_len}. Lower config.data.length or config.data.target_length, or'
+      ' raise config.model.max_len.'
+    )
 
 
 def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
@@ -57,15 +135,19 @@ def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
   run = Run(**{name: config[name] for name in Run._fields})
   profiling.steps_of(config['log']['profile'], run.num_steps)
   check_short_steps(run, config['data']['length'])
+  check_best(config)
   way = ways.build(**config['parallel'])
   meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
   if config['eval']['batch_size']:
     meshes.check_batch(
       config['eval']['batch_size'], 1, way.mesh, 'eval.batch_size'
     )
+  adapters = lora.build(**config['lora'])
+  learning = groups.build(config['optimizer']['rates'], only=adapters.only)
   tx, schedule = optimizers.build(
     num_steps=run.num_steps,
     skip_nonfinite=run.skip_nonfinite,
+    only=adapters.only,
     **config['optimizer'],
   )
   average = optimizers.average(config['optimizer']['name'], run.ema_decay)
@@ -75,7 +157,18 @@ def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
     model, objective = pair(
       models.build(**section), config['objective'], vocabulary
     )
-    return Parts(run, None, model, objective, tx, schedule, average, way)
+    return Parts(
+      run,
+      None,
+      model,
+      objective,
+      tx,
+      schedule,
+      average,
+      way,
+      adapters,
+      learning,
+    )
 
   return complete
 
@@ -162,7 +255,9 @@ def feed(
   Each process makes its own rows of a batch. Training begins with example
   `start`, and goes on for ever; validation is one pass, in order.
   """
-  rows_at, size = _rows(parts, split)
+  rows_at, size = _rows(parts, split, batch_size)
+  if isinstance(parts.dataset, Labelled):  # A batch is of one width.
+    start = -(-start // batch_size) * batch_size
   own = meshes.rows_of_this_process(batch_size)
 
   def batch_at(number: int) -> Batch:
@@ -173,22 +268,36 @@ def feed(
 
 def example(parts: Parts, split: str) -> Batch:
   """Returns a batch of the first example alone, the same in every process."""
-  return _rows(parts, split)[0](np.zeros(1, np.int64))
+  return _rows(parts, split, 1)[0](np.zeros(1, np.int64))
+
+
+def widest(parts: Parts) -> Batch:
+  """Returns one example of a task, as wide as any."""
+  data = parts.dataset
+  table = data.table('train')
+  *_, widths = data.batches(table, 1).widths
+  examples = table.examples(np.zeros(1, np.int64), widths)
+  batch = parts.objective.prepare(examples, np.zeros(1, np.int64), 0)
+  return taken_of(batch, parts.model)
 
 
 def _rows(
-  parts: Parts, split: str
+  parts: Parts, split: str, batch_size: int
 ) -> tuple[Callable[[Int[np.ndarray, 'B']], Batch], int]:
   """Returns what makes rows by their numbers, and how many there are."""
   run, objective = parts.run, parts.objective
 
   def read(length: int) -> Source:
-    return dataclasses.replace(parts.dataset, length=length).source(
+    data = parts.dataset
+    if length != data.length:
+      data = dataclasses.replace(data, length=length)
+    return data.source(
       split,
       objective.example_length,
       run.seed if split == 'train' else None,
       objective.reads,
       objective.marks,
+      batch_size,
     )
 
   source = read(parts.dataset.length)

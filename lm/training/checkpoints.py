@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from lm.analysis.directions import higher_is_better
 from lm.data import remote
 from lm.parallel import hosts
 from lm.training import checkpoint_arrays, checkpoint_files
@@ -33,7 +34,9 @@ class Checkpoints:
     every: Steps between checkpoints; 0: none by number.
     minutes: Minutes between checkpoints; 0: none by time.
     keep: How many of the last stay.
-    best: The checkpoint where this metric is lowest stays too; '': none does.
+    best: The checkpoint where this metric is best stays too, and is the one that
+      is used after the run; '': none does. The best loss is the lowest, the
+      best F1 the highest; see `lm.analysis.directions`.
     log_spaced: Steps 1, 2, 4, 8, ... are saved and stay too.
     mirror: Of a workdir that is elsewhere, where they are put too.
   """
@@ -213,7 +216,7 @@ class Checkpoints:
         logging.warning('Step %d cannot be the best: %s', step, error)
         continue
       if self._best in meta['metrics']:
-        scores[step] = meta['metrics'][self._best]
+        scores[step] = _loss(meta, self._best)
     return scores
 
   def _lost(self, error: Exception) -> UserError:
@@ -236,7 +239,8 @@ def kept(
 
   Args:
     steps: All that there are.
-    scores: Of the steps where the metric of the best was measured.
+    scores: Of the steps where the metric of the best was measured; the lowest
+      is the best.
     keep: How many of the last stay.
     log_spaced: Whether powers of two stay.
   """
@@ -311,6 +315,27 @@ def restore_params(
     raise UserError(f'{checkpoint} has no {part!r}, but {there}.')
   arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
   return checkpoint_arrays.nested(arrays)[part], meta
+
+
+def best_step(directory: Directory, metric: str) -> int | None:
+  """Returns the step of the best checkpoint; None: it was measured at none."""
+  directory = pathlib.Path(directory).absolute()
+  scores = {}
+  for step in checkpoint_files.steps(directory):
+    try:
+      meta = checkpoint_files.read_meta(directory / str(step))
+    except checkpoint_files.DamagedError as error:
+      logging.warning('Step %d cannot be the best: %s', step, error)
+      continue
+    if metric in meta['metrics']:
+      scores[step] = _loss(meta, metric)
+  return min(scores, key=lambda step: (scores[step], step), default=None)
+
+
+def _loss(meta: Mapping[str, Any], metric: str) -> float:
+  """Returns a metric as a number that is lower where it is better."""
+  value = meta['metrics'][metric]
+  return -value if higher_is_better(metric) else value
 
 
 def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:

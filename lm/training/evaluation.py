@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 from lm.parallel import mesh as meshes
+from lm.tasks.labelled import Labelled
+from lm.training import task_evaluation
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.sections import Eval
 from lm.training.step import Metrics, make_eval_step
@@ -49,11 +51,27 @@ def evaluate(
 
 
 def make_scorer(
-  parts: Parts, examine: Eval
+  parts: Parts, examine: Eval, final: bool = False
 ) -> Callable[[PyTree], dict[str, float]]:
-  """Returns a function of the parameters: means over the validation set."""
-  eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
+  """Returns a function of the parameters: means over the validation set.
+
+  Of a task they are followed by its own metrics.
+
+  Args:
+    parts: Of the run.
+    examine: How it is evaluated.
+    final: Whether the training is over; see `task_evaluation.make_predictor`.
+  """
   size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
+  if isinstance(parts.dataset, Labelled):
+    return task_evaluation.make_scorer(
+      task_evaluation.asked_of(parts),
+      parts.dataset.read('validation'),
+      parts.dataset.table('validation'),
+      size,
+      final,
+    )
+  eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
   batch_at, count = feed(parts, 'validation', size)
 
   def score(params: PyTree) -> dict[str, float]:
@@ -74,18 +92,26 @@ def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
       of the training, and so may the devices.
     params: Of its model.
   """
+  parts = assemble(alone(config), splits=['validation'])
+  mesh = parts.way.mesh
+  with meshes.placing(mesh):
+    params = jax.device_put(params, meshes.state_shardings(params, mesh))
+    return make_scorer(parts, Eval(), final=True)(params)
+
+
+def alone(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a config whose batches are those of its evaluations, on all devices.
+
+  Args:
+    config: With every field of `SECTIONS`.
+  """
   size = config['eval']['batch_size']
   size = size or config['batch_size'] // config['microbatches']
   shares = jax.device_count()
-  config = {
+  return {
     **config,
     'parallel': {'kind': 'mesh', 'data': -1},
     'batch_size': -(-size // shares) * shares,
     'microbatches': 1,
     'eval': {'every': 0, 'batch_size': 0},
   }
-  parts = assemble(config, splits=['validation'])
-  mesh = parts.way.mesh
-  with meshes.placing(mesh):
-    params = jax.device_put(params, meshes.state_shardings(params, mesh))
-    return make_scorer(parts, Eval(**config['eval']))(params)

@@ -15,18 +15,20 @@ from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
 from lm.training import (
+  lora,
   profiling,
-  remote_run,
+  selection,
   stopping,
   workdir as workdirs,
 )
 from lm.training.assembly import Parts, assemble, example, feed
-from lm.training.checkpoints import Checkpoints, restore
+from lm.training.checkpoints import Checkpoints
 from lm.training.evaluation import make_scorer
+from lm.training.inheritance import inherit, restore_origin
 from lm.training.metrics_reader import Reader, due
 from lm.training.mirror import Mirror
 from lm.training.run_log import RunLog, last_scores
-from lm.training.sections import Eval, Log, Run
+from lm.training.sections import Eval, Log
 from lm.training.step import (
   Metrics,
   TrainState,
@@ -34,13 +36,14 @@ from lm.training.step import (
   make_train_step,
 )
 from lm.training.watchdog import watching
-from lm.types import Batch, PyTree, UserError
+from lm.types import Batch, PyTree
 
 
 def train(
   config: Mapping[str, Any],
   workdir: pathlib.Path,
   mirror: Mirror | None = None,
+  origin: PyTree = None,
 ) -> dict[str, Any]:
   """Trains as `config` says, going on where `workdir` stands.
 
@@ -48,6 +51,7 @@ def train(
     config: With every field of `SECTIONS`.
     workdir: Everything that the run leaves behind.
     mirror: If that is elsewhere; see `lm.training.workdir.opened`.
+    origin: Parameters that a new run starts with; what it lacks is drawn.
 
   Returns:
     The last evaluation, as `metrics.jsonl` has it.
@@ -66,7 +70,7 @@ def train(
     contextlib.closing(opened) as checkpoints,
     way.placing(mesh),
   ):
-    state, start, examples = begin(parts, init_key, checkpoints)
+    state, start, examples = begin(parts, init_key, checkpoints, origin)
     workdirs.record(workdir, config, parts)
     train_step = way.compile_step(step_of(parts), state, mesh)
     score = make_scorer(parts, Eval(**config['eval']))
@@ -77,9 +81,10 @@ def train(
     reader = Reader(log, parts, batch_at, workdir, start, skipped, stop.hear)
     state = way.enter(state, mesh)
     step, stopping_now = start, False
+    enough = selection.Patience(config, workdir)
 
     with observed(log, show, run.num_steps, workdir) as begins:
-      for step in range(start + 1, run.num_steps + 1):
+      for step in enough.steps(start, run.num_steps):
         begins(step, state)
         batch = way.to_devices(stop.tell(next(batches)), mesh)
         state, sums = train_step(state, batch, dropout_key)
@@ -89,17 +94,18 @@ def train(
         scores = None
         if last or due(step, config['eval']['every']):
           reader.read_all()
-          scores = score(learned(way.leave(state, mesh)))
+          scores = score(learned(parts, state))
           log.eval(step, scores)
+          last = last or enough.after(scores)
         if due(step, show.sample_every):
           reader.read_all()
-          made = continue_text(parts, learned(way.leave(state, mesh)), show)
+          made = continue_text(parts, learned(parts, state), show)
           log.sample(step, show.sample_prompt, made)
         if last or stopping_now or checkpoints.due(step):
           reader.read_all()  # What is not finite is not saved.
           done = {'examples': examples + (step - start) * run.batch_size}
           checkpoints.save(step, way.leave(state, mesh), done, scores)
-        if stopping_now:
+        if stopping_now or last:
           break
   if stopping_now:
     stopping.leave(stop, step)
@@ -107,12 +113,13 @@ def train(
 
 
 def begin(
-  parts: Parts, key: jax.Array, checkpoints: Checkpoints
+  parts: Parts, key: jax.Array, checkpoints: Checkpoints, origin: PyTree = None
 ) -> tuple[TrainState, int, int]:
   """Returns a state, and how many steps and examples it has seen.
 
   The newest intact checkpoint of this run, else what `start_from` names, else a
-  new state; each array is made where it is to live.
+  new state, with the parameters of `origin`; each array is made where it is to
+  live.
   """
   init, abstract = initial(parts, example(parts, 'train'), key)
   restored = checkpoints.restore(abstract)
@@ -120,7 +127,8 @@ def begin(
     restored = restore_origin(parts.run, abstract)
   if restored is None:
     shardings = jax.tree.map(lambda array: array.sharding, abstract)
-    return jax.jit(init, out_shardings=shardings)(), 0, 0
+    state = jax.jit(init, out_shardings=shardings)()
+    return inherit(state, parts.tx, origin), 0, 0
   state, meta = restored
   logging.info('Going on from step %d.', meta['step'])
   return state, meta['step'], meta['metadata']['examples']
@@ -130,7 +138,7 @@ def initial(
   parts: Parts, batch: Batch, key: jax.Array
 ) -> tuple[Callable[[], TrainState], TrainState]:
   """Returns what makes a state, and its arrays in the abstract."""
-  model, tx, averages = parts.model, parts.tx, bool(parts.average)
+  model, tx, averages = parts.learner, parts.tx, bool(parts.average)
   init = functools.partial(init_state, model, tx, batch, key, averages)
   return init, meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
 
@@ -159,7 +167,7 @@ def observed(
 def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
   """Returns the train step of these parts, not yet compiled."""
   return make_train_step(
-    parts.model,
+    parts.learner,
     parts.objective,
     parts.tx,
     microbatches=parts.run.microbatches,
@@ -187,7 +195,7 @@ def open_log(
   workdir: pathlib.Path, parts: Parts, show: Log, start: int, params: PyTree
 ) -> RunLog:
   """Returns the log of a run that goes on after step `start`."""
-  run, length = parts.run, parts.dataset.length
+  run, length = parts.run, parts.dataset.mean_length
   inputs = example(parts, 'validation').inputs
   flops_of_example = flops.training_flops(params, flops.lengths_of(inputs))
   return RunLog(
@@ -208,30 +216,11 @@ def open_log(
   )
 
 
-def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
-  """Returns the state that `run.start_from` names, and its `meta.json`."""
-  origin, at, step = run.start_from.rpartition('@')
-  if not (at and step.isdigit()):
-    origin, step = run.start_from, ''
-  number = int(step) if step else None
-  directory = remote_run.local_run(origin, number) / 'checkpoints'
-  restored = restore(directory, abstract, number)
-  if restored is None:
-    raise UserError(
-      f'There is no checkpoint in {origin} to start from. Set'
-      ' config.start_from to a workdir, or WORKDIR@STEP.'
-    )
-  if restored[1]['step'] >= run.num_steps:
-    raise UserError(
-      f'{run.start_from} is at step {restored[1]["step"]}, so there is nothing'
-      f' left of {run.num_steps} steps. Raise config.num_steps.'
-    )
-  return restored
-
-
-def learned(state: TrainState) -> PyTree:
+def learned(parts: Parts, state: TrainState) -> PyTree:
   """Returns the parameters that are evaluated and sampled from."""
-  return state.params if state.ema is None else state.ema
+  state = parts.way.run.leave(state, parts.way.mesh)
+  params = state.params if state.ema is None else state.ema
+  return lora.merged(params, parts.lora)
 
 
 def num_skipped(state: TrainState) -> int:

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lm.training import groups
 from lm.training.layerwise import per_layer
 from lm.training.schedules import make_schedule
 from lm.types import PyTree, UserError, path_of
 
 # What weight decay shrinks, decided by name: with layers stacked, the number of
 # axes no longer tells a matrix from a vector.
-MATRICES = r'(kernel|embedding|token_type)$'
+MATRICES = r'(kernel|embedding|token_type|lora_[ab])$'
 
 
 # The matrices that Muon makes orthogonal: those between hidden units.
@@ -273,6 +274,9 @@ def build(
   decay: str = MATRICES,
   clip_norm: float = 1.0,
   rates: tuple[str, ...] = (),
+  layer_decay: float = 1.0,
+  unfreeze_steps: int = 0,
+  only: str = '',
   **settings: Any,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """Returns the optimizer, and its schedule for the log.
@@ -291,7 +295,14 @@ def build(
     decay: Which parameters, as a pattern of their paths.
     clip_norm: The gradients' greatest global norm; 0: any.
     rates: `PATTERN=FACTOR` of the learning rate, for parameters whose path
-      matches; the first counts, and those of factor 0 stay as they are.
+      matches; the first counts, and those of factor 0 stay as they are. Layer
+      3 of a stack is encoder/block/3/.
+    layer_decay: How many times as fast as the layer above it a layer learns;
+      above the last are the heads, below the first the embeddings (Howard and
+      Ruder 2018, 3.2, with 1 / 2.6; Clark et al. 2020, with 0.8).
+    unfreeze_steps: How many steps later than the layer above it a layer begins
+      to learn; the heads do at once (Howard and Ruder 2018, 3.3).
+    only: A pattern of the paths that learn at all; '': any.
     **settings: Of the optimizer of that name.
   """
   if name not in OPTIMIZERS:
@@ -312,23 +323,22 @@ def build(
     end_learning_rate,
     decay_steps,
   )
-  factors = [_factor(told) for told in rates]
   rule = OPTIMIZERS[name](**settings)
-  tx = optax.chain(
-    optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
-    rule.core,
-    optax.add_decayed_weights(weight_decay, labels(decay, True, False)),
-    rule.after,
-    optax.scale_by_learning_rate(rate),
-    _scaled(factors) if factors else optax.identity(),
-  )
-  tx = rule.around(tx, rate)
-  if any(factor == 0 for _, factor in factors):
-    frozen = lambda params: _by_factor(
-      factors, params, lambda _, factor: 'trained' if factor else 'frozen'
+
+  def make(scaled: optax.GradientTransformation):
+    tx = optax.chain(
+      optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity(),
+      rule.core,
+      optax.add_decayed_weights(weight_decay, labels(decay, True, False)),
+      rule.after,
+      optax.scale_by_learning_rate(rate),
+      scaled,
     )
-    kinds = {'trained': tx, 'frozen': optax.set_to_zero()}
-    tx = optax.partition(kinds, frozen)
+    return rule.around(tx, rate)
+
+  tx = groups.grouped(
+    make, groups.build(rates, layer_decay, unfreeze_steps, only)
+  )
   if skip_nonfinite:
     tx = optax.apply_if_finite(tx, skip_nonfinite)
   return tx, rate
@@ -364,37 +374,3 @@ def _schedule_free_average(params, opt_state, ema):
     return y if isinstance(z, optax.MaskedNode) else (y - (1 - b1) * z) / b1
 
   return jax.tree.map(of_leaf, params, z)
-
-
-def _factor(told: str) -> tuple[str, float]:
-  pattern, equals, factor = told.rpartition('=')
-  try:
-    re.compile(pattern)
-    number = float(factor)
-  except (ValueError, re.error):
-    equals = ''
-  if not equals or number < 0:
-    raise UserError(
-      f'config.optimizer.rates has {told!r}. Write PATTERN=FACTOR, such as'
-      " 'embedding$=0.1', or '^encoder/=0' for what is to stay as it is."
-    )
-  return pattern, number
-
-
-def _by_factor(factors, tree, function):
-  """Maps each leaf with the factor of its learning rate."""
-
-  def of_leaf(path, leaf):
-    name = path_of(path)
-    own = (factor for pattern, factor in factors if re.search(pattern, name))
-    return function(leaf, next(own, 1.0))
-
-  return jax.tree_util.tree_map_with_path(of_leaf, tree)
-
-
-def _scaled(factors: list[tuple[str, float]]) -> optax.GradientTransformation:
-  def scale(updates, params):
-    del params
-    return _by_factor(factors, updates, lambda leaf, factor: factor * leaf)
-
-  return optax.stateless(scale)

@@ -19,6 +19,7 @@ from lm.objectives import Objective
 from lm.parallel import imagined
 from lm.training import assembly, loop
 from lm.training.assembly import Parts
+from lm.training.groups import Groups
 from lm.training.step import TrainState
 from lm.types import Batch, PyTree, Vocabulary, path_of
 
@@ -26,7 +27,8 @@ from lm.types import Batch, PyTree, Vocabulary, path_of
 def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
   """Returns the sizes that a run has, from abstract arrays alone.
 
-  The text is read only if the model takes its vocabulary from it.
+  The text is read only if the model takes its vocabulary from it; the records of
+  a task are.
 
   Args:
     config: With every field of `SECTIONS`.
@@ -39,7 +41,7 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     state.params, flops.lengths_of(batch.inputs)
   )
   compiled = compile_step(parts, state, batch)
-  sizes = bytes_per_device(state, compiled)
+  sizes = bytes_per_device(state, compiled, parts.groups)
   tokens = run.batch_size * length
   short_steps = min(run.short_steps, run.num_steps)
   long_steps = run.num_steps - short_steps
@@ -67,7 +69,7 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     'tokens_per_step': tokens,
     'tokens': run.batch_size
     * (short_steps * run.short_length + long_steps * length),
-    'answers_per_example': batch.weights['tokens'].shape[1],
+    'answers_per_example': asked_of(batch),
     'flops_per_token': flops_of_example / length,
     'flops_per_step': flops_of_example * run.batch_size,
     'flops': run.batch_size
@@ -77,11 +79,21 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
 
 def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
   """Returns the parts of a run, its state without memory, and a batch of one."""
-  parts = imagined_parts(config)
-  batch = imagined_batch(parts.objective, config['data']['length'])
-  batch = assembly.taken_of(batch, parts.model)
+  if assembly.is_task(config):  # What is asked is known from its records.
+    parts = assembly.assemble(config, splits=['train'])
+    batch = assembly.widest(parts)
+  else:
+    parts = imagined_parts(config)
+    batch = imagined_batch(parts.objective, config['data']['length'])
+    batch = assembly.taken_of(batch, parts.model)
   assembly.check_length(batch, parts.way)
   return parts, loop.initial(parts, batch, jax.random.key(0))[1], batch
+
+
+def asked_of(batch: Batch) -> int:
+  """Returns how many answers of its first term an example is asked for."""
+  weights = next(iter(batch.weights.values()))
+  return weights.shape[1] if weights.ndim > 1 else 1
 
 
 def imagined_parts(config: Mapping[str, Any]) -> Parts:
@@ -166,10 +178,15 @@ def compile_step(
 
 
 def bytes_per_device(
-  state: TrainState, compiled: jax.stages.Compiled
+  state: TrainState,
+  compiled: jax.stages.Compiled,
+  groups: Groups | None = None,
 ) -> dict[str, int]:
   """Returns what a step makes a device hold, as its compiler has it."""
   found, params = compiled.memory_analysis(), held(state.params)
+  stays = groups.stays if groups else lambda name, shape: False
+  leaves = jax.tree_util.tree_leaves_with_path(state.params)
+  gradients = held([x for k, x in leaves if not stays(path_of(k), x.shape)])
   outputs = found.output_size_in_bytes - found.alias_size_in_bytes
   temporary = found.temp_size_in_bytes + outputs
   return {
@@ -177,8 +194,8 @@ def bytes_per_device(
     'optimizer': held(state.opt_state),
     'average': held(state.ema),
     'batch': found.argument_size_in_bytes - held(state),
-    'gradients': params,  # One for each of its own parameters,
-    'activations': max(temporary - params, 0),  # and this beside them.
+    'gradients': gradients,  # One for each of its own that learn,
+    'activations': max(temporary - gradients, 0),  # and this beside them.
     'total': found.argument_size_in_bytes + temporary,
   }
 

@@ -1,12 +1,15 @@
 """What each section of a config can say: the arguments of what it builds."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
-from lm import models, objectives
-from lm.data import datasets
+from lm import models, objectives, tasks
+from lm.data import corpora, datasets
 from lm.parallel import hosts, ways
+from lm.tasks import labelled
 from lm.training import optimizers
 from lm.training.checkpoints import Checkpoints
+from lm.training.lora import Lora
 from lm.training.run_config import fields_of
 from lm.types import UserError
 
@@ -19,10 +22,14 @@ class Run(NamedTuple):
     batch_size: Examples in a step, all devices together.
     microbatches: Parts of a batch whose gradients are added up in turn.
     seed: Of the parameters, the order of the examples, and what is random.
+    seeds: How many runs there are, with this seed and those that follow.
     ema_decay: Of a moving average of the parameters, which is then what is
       evaluated and sampled; 0: none.
     skip_nonfinite: How many steps in a row with a NaN or infinite gradient
       are skipped before the run stops.
+    init_from: What has the parameters that a new run starts with, as far as the
+      model has them: a workdir, or a directory of Hugging Face. The model is of
+      its sizes, and the tokenizer its own.
     start_from: A workdir, or WORKDIR@STEP, whose state a new run starts with.
     short_steps: The first so many steps have shorter examples: BERT's 90%.
     short_length: How many tokens those have.
@@ -32,8 +39,10 @@ class Run(NamedTuple):
   batch_size: int
   microbatches: int = 1
   seed: int = 0
+  seeds: int = 1
   ema_decay: float = 0.0
   skip_nonfinite: int = 0
+  init_from: str = ''
   start_from: str = ''
   short_steps: int = 0
   short_length: int = 128
@@ -60,16 +69,31 @@ def check_short_steps(run: Run, length: int) -> None:
     )
 
 
+def check_best(config: Mapping[str, Any]) -> None:
+  """Raises UserError if the best evaluation could be of what was not saved."""
+  every, best = config['eval']['every'], config['checkpoint']['best']
+  saved = config['checkpoint']['every']
+  if best and every and (not saved or every % saved):
+    raise UserError(
+      f'config.eval.every is {every} and config.checkpoint.every {saved}, but'
+      f' the best checkpoint by {best!r} is one that was evaluated and saved.'
+      " Let the second divide the first, or set config.checkpoint.best to ''."
+    )
+
+
 class Eval(NamedTuple):
   """Evaluation on the whole validation set.
 
   Attributes:
     every: Steps between two; 0: at the end only.
     batch_size: Examples at once; 0: as in training.
+    patience: How many of them in a row may be no better than the best before,
+      by config.checkpoint.best, until the run ends; 0: any number.
   """
 
   every: int = 0
   batch_size: int = 0
+  patience: int = 0
 
 
 class Log(NamedTuple):
@@ -95,7 +119,8 @@ class Log(NamedTuple):
   sample_tokens: int = 100
 
 
-GIVEN = ('name', 'num_steps', 'skip_nonfinite')
+GIVEN = ('name', 'num_steps', 'skip_nonfinite', 'only')
+SOURCES = (*corpora.SOURCES, datasets.MIXTURE, labelled.SOURCE)
 
 
 def _objective(name: Literal[*objectives.OBJECTIVES]):
@@ -107,6 +132,12 @@ def _optimizer(name: Literal[*optimizers.OPTIMIZERS]):
   return fields_of(optimizers.build, without=GIVEN) | own
 
 
+def _data(source: Literal[*SOURCES]):
+  if source == labelled.SOURCE:
+    return fields_of(labelled.build, without=('kind', 'seed', 'source'))
+  return fields_of(datasets.build, without=('source', 'make_store'))
+
+
 def _parallel(kind: Literal[*ways.KINDS]):
   return fields_of(ways.KINDS[kind])
 
@@ -115,8 +146,10 @@ SECTIONS = {
   '': lambda: fields_of(Run),
   'model': models.fields,
   'objective': _objective,
-  'data': lambda: fields_of(datasets.build, without=('make_store',)),
+  'task': tasks.fields,
+  'data': _data,
   'optimizer': _optimizer,
+  'lora': lambda: fields_of(Lora),
   'parallel': _parallel,
   'hosts': lambda: fields_of(hosts.start),
   'eval': lambda: fields_of(Eval),

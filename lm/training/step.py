@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, Key
 
 from lm.objectives.objective import Objective
 from lm.training import optimizers
+from lm.training.lora import Learner
 from lm.training.optimizers import Average
 from lm.types import Batch, PyTree
 
@@ -27,7 +28,7 @@ class TrainState(NamedTuple):
 
 
 def init_state(
-  model: nn.Module,
+  model: nn.Module | Learner,
   tx: optax.GradientTransformation,
   batch: Batch,
   key: Key[Array, ''],
@@ -41,7 +42,7 @@ def init_state(
 
 
 def make_train_step(
-  model: nn.Module,
+  model: nn.Module | Learner,
   objective: Objective,
   tx: optax.GradientTransformation,
   *,
@@ -133,8 +134,16 @@ def make_eval_step(
   model: nn.Module, objective: Objective
 ) -> Callable[[PyTree, Batch], Metrics]:
   """Returns `eval_step(params, batch) -> metrics`, with dropout off."""
+  answer_step = make_answer_step(model, objective)
+  return lambda params, batch: answer_step(params, batch)[0]
 
-  def eval_step(params: PyTree, batch: Batch):
+
+def make_answer_step(
+  model: nn.Module, objective: Objective
+) -> Callable[[PyTree, Batch], tuple[Metrics, dict[str, jax.Array]]]:
+  """Returns `answer_step(params, batch) -> (metrics, answers of heads)`."""
+
+  def answer_step(params: PyTree, batch: Batch):
     # What a generator puts in is drawn, but the same at every evaluation.
     answers = model.apply(
       {'params': params},
@@ -142,6 +151,7 @@ def make_eval_step(
       rngs={'sample': jax.random.key(0)},
       method='answer',
     )
-    return objective.loss(answers, batch.targets, batch.weights)[1]
+    heads = {term: x for term, x in answers.items() if term != 'tokens'}
+    return objective.loss(answers, batch.targets, batch.weights)[1], heads
 
-  return eval_step
+  return answer_step

@@ -17,6 +17,7 @@ from absl import logging
 from lm.data import remote, tokenizers
 from lm.data.tokenizers import Tokenizer
 from lm.parallel import hosts
+from lm.tasks.labelled import Labelled
 from lm.training import run_config
 from lm.training.assembly import Parts
 from lm.training.mirror import Mirror
@@ -34,7 +35,7 @@ MAY_CHANGE = (
   'data.cache',
   'data.workers',
 )
-TAKEN = ('model.vocab_size', 'model.heads')
+TAKEN = ('model.vocab_size', 'model.heads', 'model.num_labels', 'task.labels')
 PACKAGES = (
   'jax',
   'jaxlib',
@@ -149,16 +150,23 @@ def record(
   """Writes what a reader of the run needs: config, tokenizer, environment."""
   if jax.process_index() > 0:
     return
+  notes: Mapping[str, str] = {}
   taken = {
     'vocab_size': parts.model.config.vocab_size,
     'heads': parts.model.heads,
   }
+  if isinstance(parts.dataset, Labelled):
+    task = parts.dataset.task
+    taken['num_labels'] = task.num_labels
+    notes = task.notes
+    config = {**config, 'task': {**config['task'], **task.taken}}
   config = {**config, 'model': {**config['model'], **taken}}
   workdir.mkdir(parents=True, exist_ok=True)
   run_config.write(config, workdir / 'config.json')
   parts.dataset.tokenizer.save(workdir / 'tokenizer')
   environment = describe_environment() | {
-    'config_sha256': run_config.sha256(config)
+    'config_sha256': run_config.sha256(config),
+    **notes,
   }
   path = workdir / 'environment.json'
   path.write_text(json.dumps(environment, indent=2) + '\n')

@@ -137,7 +137,7 @@ def alone(tmp_path_factory, cache):
 def both(tmp_path_factory, cache):
   workdir = tmp_path_factory.mktemp('both')
   said = finish(workdir, cache)
-  assert [out.count('"loss"') for out, _ in said] == [1, 0]  # One speaks.
+  assert [out.count('"workdir"') for out, _ in said] == [1, 0]  # One speaks.
   assert 'Process 1 of 2, with 2 of 4 devices.' in said[1][1]
   return workdir
 

@@ -1,0 +1,38 @@
+"""What a run takes over of the model that it starts from."""
+
+import pathlib
+from typing import Any
+
+from lm import pretrained
+from lm.training import checkpoint_files, remote_run
+from lm.types import PyTree
+
+# What a new task decides anew.
+OWN = ('heads', 'num_labels')
+
+
+def sections(origin: str) -> dict[str, dict[str, Any]]:
+  """Returns the sections of a config that start from `origin` decides.
+
+  Args:
+    origin: A workdir, or a directory of Hugging Face.
+  """
+  found = pretrained.read(origin)
+  model = {k: v for k, v in found.config['model'].items() if k not in OWN}
+  taken: dict[str, dict[str, Any]] = {'model': model}
+  if found.tokenizer is not None:
+    directory = pathlib.Path(remote_run.local_run(origin, None))
+    saved = directory / 'tokenizer'
+    here = saved if saved.exists() else directory
+    taken['data'] = {'tokenizer': str(here.absolute()), 'vocab_size': None}
+  return taken
+
+
+def params(origin: str, workdir: pathlib.Path) -> PyTree:
+  """Returns the parameters of `origin`; None if there is none to start from.
+
+  A run that has a checkpoint goes on from that.
+  """
+  if not origin or checkpoint_files.steps(workdir / 'checkpoints'):
+    return None
+  return pretrained.read(origin).params

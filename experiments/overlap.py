@@ -1,0 +1,60 @@
+"""Tells how much of what a task scores is in its training data as well.
+
+python -m experiments.overlap --config=configs/classification.py:chnsenticorp \\
+    --config.data.train=train.tsv --config.data.validation=dev.tsv
+"""
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from experiments import command
+from lm import tasks
+from lm.records import overlap
+from lm.tasks import labelled
+from lm.training import assembly
+from lm.training.sections import SECTIONS
+from lm.types import UserError
+
+
+def main(config: ConfigDict, sizes: tuple[int, ...] = ()) -> None:
+  """Prints a table, and the same as JSON.
+
+  Args:
+    config: FILE.py or FILE.py:VARIANT of a task; nothing is trained.
+    sizes: How many words in a row make a text known; by default 8 and 13.
+  """
+  resolved = config.to_dict()
+  if not assembly.is_task(resolved):
+    raise UserError(
+      'This config has no task, so it has no records. Give one such as'
+      ' --config=configs/classification.py.'
+    )
+  kind, section = tasks.kind_of(resolved['task']['name']), resolved['data']
+  section |= {'tokenizer': 'bytes', 'vocab_size': None}  # None is learned.
+  data = labelled.build(kind, resolved['seed'], **section)
+  train = texts(kind, data.read('train'))
+  scored = ['validation', *(['test'] if section['test'] else [])]
+  found = {
+    split: overlap.overlap(train, texts(kind, data.read(split)), sizes)
+    for split in scored
+  }
+  logging.info(
+    'What is in the %d texts for training, too:\n%s',
+    len(train),
+    overlap.table(found),
+  )
+  command.report(
+    {
+      split: {'texts': one.texts, 'N': one.usual, **one.shares()}
+      for split, one in found.items()
+    }
+  )
+
+
+def texts(kind: str, rows: tuple[labelled.Record, ...]) -> list[str]:
+  """Returns what is scored of each record, as one text."""
+  return ['\n'.join(labelled.texts_of(kind, row)) for row in rows]
+
+
+if __name__ == '__main__':
+  command.run(main, SECTIONS)

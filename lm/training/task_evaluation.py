@@ -1,0 +1,281 @@
+"""What a model answers to the rows of a task, and how well."""
+
+import collections
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from lm import objectives, tasks
+from lm.data import buckets
+from lm.data.buckets import Bucketed, Table
+from lm.data.tokenizers import Tokenizer
+from lm.generation import beam, decode
+from lm.objectives import Objective
+from lm.parallel import mesh as meshes, ways
+from lm.tasks.labelled import ANSWERS, Labelled
+from lm.tasks.task import (
+  Answers,
+  Prediction,
+  Reader,
+  Record,
+  Scores,
+  Task,
+  Writing,
+)
+from lm.training.assembly import Parts, taken_of
+from lm.training.step import make_answer_step
+from lm.types import PyTree, UserError
+
+
+class Asked(NamedTuple):
+  """A model with what it is asked, and the way it is asked.
+
+  Attributes:
+    model: With the heads of the objective.
+    objective: Makes batches of rows, and scores them.
+    task: Makes rows of records, and predictions of answers.
+    tokenizer: Of the texts.
+    batches: Makes a source of a table: `(table, batch_size) -> Bucketed`.
+    mesh: Of the devices.
+  """
+
+  model: nn.Module
+  objective: Objective
+  task: Task
+  tokenizer: Tokenizer
+  batches: Callable[[Table, int], Bucketed]
+  mesh: Mesh
+
+
+def asked_of(parts: Parts) -> Asked:
+  """Returns what the parts of a run ask their model."""
+  return Asked(
+    parts.model,
+    parts.objective,
+    parts.dataset.task,
+    parts.dataset.tokenizer,
+    parts.dataset.batches,
+    parts.way.mesh,
+  )
+
+
+def asked_again(
+  config: Mapping[str, Any], model: nn.Module, tokenizer: Tokenizer
+) -> Asked:
+  """Returns what a run asked its model, without the data that it learned from.
+
+  Args:
+    config: As the run has recorded it.
+    model: With the heads that it was trained with.
+    tokenizer: Of the run.
+  """
+  data = config['data']
+  if not config.get('task', {}).get('name'):
+    raise UserError(
+      'This model was not trained for a task. Give the --workdir of a run whose'
+      ' config has a task, such as one of configs/classification.py.'
+    )
+  objective = objectives.build(
+    form=model.form, vocabulary=tokenizer.vocabulary, **config['objective']
+  )
+  sizes = data['length'], data['target_length']
+  name = config['objective']['name']
+  reader = Reader(tokenizer, model.form, name, *sizes)
+  task = tasks.build(reader=reader, train=_forgotten, **config['task'])
+  rows = Labelled(
+    tokenizer, *sizes, _forgotten, _forgotten, data['buckets'], task=task
+  )
+  mesh = ways.build(kind='mesh').mesh
+  return Asked(model, objective, task, tokenizer, rows.batches, mesh)
+
+
+def _forgotten(*_: Any) -> NoReturn:
+  raise UserError(
+    'The config of this run does not say what its data were. Train it again.'
+  )
+
+
+def make_predictor(
+  asked: Asked, batch_size: int, final: bool = False
+) -> Callable[
+  [PyTree, Sequence[Record], Table], tuple[list[Prediction], Scores]
+]:
+  """Returns `predict(params, records, table) -> (predictions, means)`.
+
+  The means are those of the objective; nan where the answers are not known.
+
+  Args:
+    asked: The model and the task.
+    batch_size: Rows at once.
+    final: Whether the training is over, and texts are searched for with all of
+      the task's beams.
+  """
+  eval_step = jax.jit(make_answer_step(asked.model, asked.objective))
+
+  def predict(params, records, table):
+    source = asked.batches(table, batch_size)
+    heads, means = answers(eval_step, params, asked, source)
+    texts = ()
+    if asked.task.writing:
+      texts = write(asked, params, table, batch_size, final)
+    found = asked.task.predict(records, table, Answers(heads, texts))
+    return found, means
+
+  return predict
+
+
+def make_scorer(
+  asked: Asked,
+  records: Sequence[Record],
+  table: Table,
+  batch_size: int,
+  final: bool = False,
+) -> Callable[[PyTree], Scores]:
+  """Returns a function of the parameters: loss, and the task's own metrics."""
+  examine = make_examiner(asked, batch_size, final)
+  return lambda params: examine(params, records, table)[1]
+
+
+def make_examiner(
+  asked: Asked, batch_size: int, final: bool = False
+) -> Callable[
+  [PyTree, Sequence[Record], Table], tuple[list[Prediction], Scores]
+]:
+  """Returns `examine(params, records, table) -> (predictions, scores)`.
+
+  The scores are those of the objective and of the task; of what is written
+  there is the perplexity, too. Where no answer is known, there are none.
+
+  Args:
+    asked: The model and the task.
+    batch_size: Rows at once.
+    final: See `make_predictor`.
+  """
+  predict = make_predictor(asked, batch_size, final)
+  answer = ANSWERS.get(asked.task.kind)
+
+  def examine(params, records, table):
+    with meshes.placing(asked.mesh):
+      found, means = predict(params, records, table)
+    known = [not answer or answer in record for record in records]
+    if not any(known):
+      return found, {}
+    if asked.task.writing:
+      with np.errstate(over='ignore'):
+        means['perplexity'] = float(np.exp(means['loss']))
+    if not all(known):
+      logging.info('Of %d records %d are scored.', len(known), sum(known))
+    scored = [both for both, told in zip(zip(records, found), known) if told]
+    return found, means | asked.task.score(*zip(*scored))
+
+  return examine
+
+
+def answers(
+  eval_step: Callable,
+  params: PyTree,
+  asked: Asked,
+  source: Bucketed,
+) -> tuple[dict[str, list[np.ndarray]], Scores]:
+  """Returns what heads say of each row of a source, and the means."""
+  totals = collections.defaultdict(lambda: np.zeros(2))
+  found: dict[str, list] = {}
+  sizes = source.table.sizes(next(iter(source.table.ragged)))
+  for start in range(0, source.size, source.batch_size):
+    index = start + np.arange(source.batch_size)
+    rows = source.rows_at(index)
+    own = start + meshes.rows_of_this_process(source.batch_size)
+    batch = asked.objective.prepare(source.examples_at(own), own, 0)
+    batch = taken_of(batch, asked.model)
+    sums, heads = eval_step(params, meshes.to_devices(batch, asked.mesh))
+    for name, pair in jax.device_get(sums).items():
+      totals[name] += np.array(pair, np.float64)
+    for term, scores in _on_host(heads).items():
+      own_rows = found.setdefault(term, [None] * source.table.size)
+      for place in np.flatnonzero(rows != buckets.FILLER):
+        row = rows[place]
+        whole = term == 'label'  # The others have one for each token.
+        own_rows[row] = scores[place][: None if whole else sizes[row]]
+  return found, {
+    name: total / weight if weight else math.nan
+    for name, (total, weight) in totals.items()
+  }
+
+
+def write(
+  asked: Asked,
+  params: PyTree,
+  table: Table,
+  batch_size: int,
+  final: bool = False,
+) -> list[str]:
+  """Returns what the model writes after the source of each row.
+
+  Args:
+    asked: The model and the task.
+    params: Of the model.
+    table: With the sources.
+    batch_size: Rows at once.
+    final: As of `make_predictor`.
+  """
+  model, tokenizer, how = asked.model, asked.tokenizer, asked.task.writing
+  beams = how.beams if final else how.eval_beams
+  sources = table.ragged['source']['source']
+  # Those that are about as long are written together.
+  order = np.argsort(sources.sizes, kind='stable')
+  texts = [''] * table.size
+  end = () if tokenizer.end_id is None else (tokenizer.end_id,)
+  options: dict[str, Any] = {'stop_tokens': end}
+  if model.form == 'encoder_decoder':
+    options['start_token'] = tokenizer.vocabulary.start_id
+  else:
+    visible = asked.objective.prompt_form.visible
+    options['prefix_visible'] = visible
+  for start in range(0, table.size, batch_size):
+    rows = order[start : start + batch_size]
+    # One more batch size would be compiled for the rest.
+    padded = np.resize(rows, batch_size)
+    prompts = [sources.row(int(row)) for row in padded]
+    options['max_new_tokens'] = most_tokens(how, max(map(len, prompts)))
+    if beams > 1:
+      found = beam.search(
+        model,
+        params,
+        prompts,
+        beams=beams,
+        length_penalty=how.length_penalty,
+        **options,
+      )
+      made = [best[0].tokens for best in found]
+    else:
+      pieces = decode.generate(model, params, prompts, **options)
+      made = [piece.tokens for piece in pieces]
+    for row, tokens in zip(rows, made):
+      tokens = tokens[~np.isin(tokens, end)]
+      texts[row] = tokenizer.decode(tokens, special_tokens=False).strip()
+  return texts
+
+
+def most_tokens(how: Writing, source: int) -> int:
+  """Returns how many tokens are made at most for the longest of a batch.
+
+  Args:
+    how: Of the task.
+    source: How many tokens the longest source has.
+  """
+  if how.beyond_source is None:
+    return how.max_new_tokens
+  return min(how.max_new_tokens, source + how.beyond_source)
+
+
+def _on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+  if jax.process_count() > 1:
+    return multihost_utils.process_allgather(arrays, tiled=True)
+  return jax.device_get(arrays)
