@@ -31,9 +31,12 @@ test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 10 minu
 	LM_SHARED= $(TEST) $(RUN) $(PYTEST) -m 'not peers and not processes'
 
 .PHONY: test-all
-test-all: .venv/.ready-peers  ## Runs all tests, then on the newest Python: 45 minutes
+test-all:  ## Runs all tests, and beside them on the newest Python: 45 minutes
+	@$(MAKE) --no-print-directory --jobs=2 test-peers test-newest
+
+.PHONY: test-peers
+test-peers: .venv/.ready-peers
 	$(TEST) $(RUN) $(PYTEST)
-	@$(MAKE) --no-print-directory test-newest
 
 .PHONY: lint
 lint: .venv/.ready-test  ## Checks format and common mistakes
@@ -81,8 +84,8 @@ find_python = for python in $(2); do \
 	@touch $@
 
 .venv/.ready-peers: .venv/.ready-test
-	@echo 'Installing torch, transformers and Apache Beam for tests into .venv.'
-	@$(RUN) $(INSTALL) -e '.[test,peers,beam]'
+	@echo 'Installing torch, transformers and what else is compared with into .venv.'
+	@$(RUN) $(INSTALL) -e '.[test,peers,beam,harness]'
 	@touch $@
 
 # The newest Python has the newest JAX, and none of those.
