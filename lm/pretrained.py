@@ -81,6 +81,11 @@ def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
     reader = huggingface.read
   elif (directory / tensorflow_bert.CONFIG).exists():
     reader = tensorflow_bert.read
+  elif found := sorted(directory.glob('seed-*/config.json')):
+    raise UserError(
+      f'{directory} holds the runs of {len(found)} seeds, each a workdir of its'
+      f' own. Give one of them, such as {found[0].parent}.'
+    )
   else:
     raise UserError(
       f'{directory} is no workdir: it has no config.json with a section'

@@ -61,6 +61,14 @@ def test_what_is_no_workdir_is_refused(tmp_path, config, message):
     lm.load(tmp_path)
 
 
+def test_of_several_seeds_one_must_be_named(tmp_path):
+  for seed in (3, 4):
+    tiny_run.write(tmp_path / f'seed-{seed}')
+  with pytest.raises(UserError, match=r'of 2 seeds.* such as .*/seed-3\.'):
+    lm.load(tmp_path)
+  assert lm.load(tmp_path / 'seed-4').step == 1
+
+
 def test_a_step_that_was_not_saved_is_refused(tmp_path):
   tiny_run.write(tmp_path)
   with pytest.raises(UserError, match='step 7'):

@@ -41,7 +41,10 @@ def train(
   """
   check(config, workdir)
   if config['seeds'] == 1:
-    return train_one(dict(config), workdir)
+    told = train_one(dict(config), workdir)
+    if not config['checkpoint']['best']:  # It is the last, and told as that.
+      del told['chosen_step'], told['validation']
+    return told
   first = config['seed']
   seeds = range(first, first + config['seeds'])
   outcomes = []

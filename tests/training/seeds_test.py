@@ -56,15 +56,21 @@ def test_what_seeds_scored_is_written_where_the_workdir_is(flaky):
   assert json.loads(remote.read('flaky://bucket/run/seeds.json')) == result
 
 
-def test_one_seed_is_trained_where_it_is_asked_for(tmp_path):
+@pytest.mark.parametrize(
+  'best, beside', [('', set()), ('f1', {'chosen_step', 'validation'})]
+)
+def test_one_seed_is_trained_where_it_is_asked_for(best, beside, tmp_path):
   told = []
 
   def train_one(config, workdir):
     told.append(workdir)
-    return {'loss': 1.0}
+    return {'loss': 1.0} | outcome(config, workdir)
 
-  result = seeds.train(asked(seeds=1), str(tmp_path), train_one)
-  assert result == {'loss': 1.0} and told == [str(tmp_path)]
+  config = asked(seeds=1, checkpoint={'best': best})
+  result = seeds.train(config, str(tmp_path), train_one)
+  # The last evaluation is told once.
+  assert result.keys() == {'loss', 'test'} | beside
+  assert told == [str(tmp_path)]
   assert not (tmp_path / 'seeds.json').exists()
 
 
