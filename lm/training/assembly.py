@@ -18,7 +18,7 @@ from lm.parallel import mesh as meshes, ways
 from lm.parallel.ways import Way
 from lm.tasks import labelled
 from lm.tasks.labelled import Labelled
-from lm.tasks.task import Reader
+from lm.tasks.task import Reader, Writing
 from lm.training import groups, lora, optimizers, profiling
 from lm.training.groups import Groups
 from lm.training.lora import Learner, Lora
@@ -103,29 +103,41 @@ def with_task(
     data.length,
     data.target_length,
   )
-  check_room(reader, parts.model.config.max_len)
   task = tasks.build(reader=reader, train=data.every, **config['task'])
+  check_room(reader, parts.model.config.max_len, task.writing)
+  regression = config['objective'].get('regression', False)
+  if reader.objective == 'label' and regression != (task.num_labels == 1):
+    raise UserError(
+      f'config.objective.regression is {regression}, and the task has'
+      f' {task.num_labels} labels: one, a number, of stsb, and classes'
+      ' else. Set it to fit config.task.glue.'
+    )
   return parts._replace(
     dataset=data.doing(task),
     model=parts.model.clone(num_labels=task.num_labels),
   )
 
 
-def check_room(reader: Reader, max_len: int) -> None:
+def check_room(
+  reader: Reader, max_len: int, writing: Writing | None = None
+) -> None:
   """Raises UserError if the model has too few positions for its answers.
 
   Args:
     reader: What a task is made for.
     max_len: The positions of the model.
+    writing: How long the answers may be that it makes.
   """
-  needed = reader.target_length
+  made = max(reader.target_length, writing.max_new_tokens if writing else 0)
+  needed = made
   if reader.form == 'causal':  # In one row with what it answers.
     needed += reader.length
   if reader.objective == 'answers' and needed > max_len:
     raise UserError(
-      f'An answer of {reader.target_length} tokens to a text of'
+      f'An answer of {made} tokens to a text of'
       f' {reader.length} takes {needed} positions of this model, which has'
-      f' {max_len}. Lower config.data.length or config.data.target_length, or'
+      f' {max_len}. Lower config.data.length, config.data.target_length or'
+      ' config.task.max_new_tokens, or'
       ' raise config.model.max_len.'
     )
 

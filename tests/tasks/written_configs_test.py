@@ -44,8 +44,8 @@ def test_a_config_describes_a_run(name):
   )
   sizes = data['length'], data['target_length']
   reader = Reader(BYTES, model.form, 'answers', *sizes)
-  assembly.check_room(reader, model.config.max_len)
   task = tasks.build(reader=reader, train=lambda: (ROW,), **config['task'])
+  assembly.check_room(reader, model.config.max_len, task.writing)
   table = task.encode([ROW])
   widths = buckets.widths(dict(zip(('source', 'target'), sizes)))
   row = np.zeros(1, int)

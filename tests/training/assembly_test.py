@@ -1,16 +1,20 @@
 """The rows that a config describes come in the order that it says."""
 
+import json
 import pathlib
 
 import numpy as np
 import pytest
 
 from experiments import config_file
+from lm.data import tokenizers
+from lm.tasks.task import Reader, Writing
 from lm.training import assembly, plan
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
-CONFIG = f'{pathlib.Path(__file__).parents[2]}/configs/bert.py:debug'
+CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
+CONFIG = f'{CONFIGS}/bert.py:debug'
 WORDS = ('all', 'the', 'world', 'is', 'a', 'stage', 'men', 'women', 'play')
 
 
@@ -133,3 +137,46 @@ def test_a_plan_counts_short_steps_as_short(configure):
   assert both['flops'] == pytest.approx(short['flops'] + long['flops'])
   all_short = plan.plan(configure(num_steps=3, short_steps=9, short_length=16))
   assert all_short['tokens'] == short['tokens']
+
+
+def test_answers_have_room_in_the_model():
+  tokenizer = tokenizers.train('bytes', ['a'])
+  reader = Reader(tokenizer, 'causal', 'answers', 80, 48)
+  assembly.check_room(reader, 128)
+  assembly.check_room(reader, 128, Writing(48))
+  with pytest.raises(UserError, match='An answer of 49 tokens to a text of 80'):
+    assembly.check_room(reader, 128, Writing(49))
+  # A decoder with an encoder has its positions for the answer alone.
+  assembly.check_room(reader._replace(form='encoder_decoder'), 100, Writing(99))
+
+
+@pytest.mark.parametrize(
+  ('glue', 'regression'), [('stsb', 'false'), ('sst2', 'true')]
+)
+def test_numbers_are_a_regression_and_classes_are_not(
+  glue, regression, tmp_path
+):
+  path = tmp_path / 'data.jsonl'
+  rows = [{'text': f'a {n}', 'label': '1' if n % 2 else '0'} for n in range(40)]
+  if glue == 'stsb':
+    rows = [row | {'label': 1.5} for row in rows]
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  overrides = {
+    'task.glue': glue,
+    'objective.regression': regression,
+    'data.format': 'jsonl',
+    'data.train': str(path),
+    'data.tokenizer': 'characters',
+    'data.vocab_size': 'none',
+    'data.end_of_text': 'true',
+    'model.name': 'gpt',
+    'model.preset': 'nano',
+    'data.cache': str(tmp_path),
+  }
+  if glue == 'stsb':
+    overrides['data.columns'] = 'text=text,score=label'
+  config = config_file.load(
+    f'{CONFIGS}/classification.py:debug', overrides, SECTIONS
+  )
+  with pytest.raises(UserError, match=r'config\.objective\.regression is'):
+    assembly.assemble(config.to_dict())
