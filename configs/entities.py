@@ -76,8 +76,18 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
     )
     config.data.vocab_size = 28_996
     config.optimizer.update(learning_rate=5e-5, warmup_steps=132)
-  if variant == 'resume':  # Of its sentences, 4 end within an entity.
-    config.data.update(vocab_size=1796, on_error='skip')
+  if variant == 'resume':
+    config.ema_decay = 0.99
+    config.model.update(vocab_size=None, embed_dim=128, mlp_dim=512)
+    config.model.update(head_dim=32, position='relative', norm_position='pre')
+    config.model.update(embedding_dropout=0.2, residual_dropout=0.2)
+    config.model.attention_dropout = 0.0
+    # The characters are as many tokens; 4 sentences end within an entity. A
+    # long sentence counts for less in a batch of its like, so widths are few.
+    config.data.update(
+      vocab_size=1796, on_error='skip', length=64, buckets=(32,)
+    )
+    config.optimizer.update(learning_rate=2e-3, weight_decay=0.1)
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.model.update(num_layers=2, embed_dim=32, mlp_dim=64, head_dim=8)
