@@ -21,9 +21,10 @@
       --config.data.format=jsonl {"words": ["Ann", "sang"], "tags": ["B-person",
       "O"]}.
 
-  ... --config.model.name=t5 --config.objective.name=answers \\
-      --config.data.tokenizer=unigram
-      A T5 that writes `person: Ann; location: Paris`, or with bpe a gpt; with
+  ... --config.model.name=t5 --config.model.preset=small \\
+      --config.objective.name=answers --config.data.tokenizer=bpe \\
+      --config.data.end_of_text=True
+      A T5 that writes `person: Ann; location: Paris`; a gpt does it, too. With
       objective tags both have the head of a BERT.
 
 Variants: mine (default), debug, conll2003, wnut17, resume.

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Bool
 
+from lm.data.tokenizers import Tokenizer
 from lm.records import reading
 from lm.tasks import (
   encoding,
@@ -234,6 +235,24 @@ def _names(given: Sequence[str], types: Sequence[str]) -> Sequence[str]:
   return names
 
 
+def _check_writable(tokenizer: Tokenizer, names: Sequence[str]) -> None:
+  """Raises UserError if the tokenizer lacks what every listing is made of.
+
+  One that was learned from the sentences alone may have seen no colon.
+  """
+  for name in names:
+    listing = listings.write([Item(name, ';')] * 2)
+    tokens = tokenizer.encode(listing)
+    again = tokenizer.decode(tokens, special_tokens=False)
+    if listings.essence(again) != listings.essence(listing):
+      raise UserError(
+        f'Entities are written as in {listing!r}, of which the tokenizer has no'
+        f' more than {again!r}. Set config.data.tokenizer to one that has any'
+        " character, such as 'bpe' with config.data.end_of_text, or"
+        ' config.task.names to what it has.'
+      )
+
+
 def _listed(
   reader: Reader,
   labels: Sequence[str],
@@ -244,6 +263,7 @@ def _listed(
   """Returns how it is done in words."""
   types = iob2.types_of(labels)
   names = _names(names, types)
+  _check_writable(reader.tokenizer, names)
   fill = written.template(template, ('text',))
   name_of, type_of = dict(zip(types, names)), dict(zip(names, types))
 

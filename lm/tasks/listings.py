@@ -89,23 +89,24 @@ def find(
   return Found(entities, spurious)
 
 
+def essence(text: str) -> str:
+  """Returns what of a text no tokenizer changes: no white space, and NFKC."""
+  bare = ''.join(text.split())
+  return ''.join(unicodedata.normalize('NFKC', bare).split())
+
+
 def _place(
   text: str, words: Sequence[str], behind: int
 ) -> tuple[int, int] | None:
-  wanted = _essence(text)
+  wanted = essence(text)
   for start in range(behind, len(words) if wanted else 0):
     for end in range(start + 1, len(words) + 1):
-      read = _essence(''.join(words[start:end]))
-      if read == wanted and _essence(words[start]):
+      read = essence(''.join(words[start:end]))
+      if read == wanted and essence(words[start]):
         return start, end
       if len(read) > len(wanted):
         break
   return None
-
-
-def _essence(text: str) -> str:
-  bare = ''.join(text.split())
-  return ''.join(unicodedata.normalize('NFKC', bare).split())
 
 
 def _double(text: str) -> str:

@@ -418,6 +418,7 @@ def test_a_tag_that_is_none_of_the_training_is_named_with_its_line(tmp_path):
     (dict(WRITTEN, names=('a',)), 'config.task.names has 1 values'),
     (dict(WRITTEN, names=('a', 'a')), 'all different'),
     (dict(WRITTEN, template='all {words}'), 'config.task.template'),
+    (dict(WRITTEN, kind='unigram'), 'the tokenizer has no more than'),
     (dict(WRITTEN, kind='wordpiece', objective='tag'), 'tags or answers'),
   ],
 )

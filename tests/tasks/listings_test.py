@@ -94,7 +94,7 @@ def test_what_is_listed_is_sought_from_left_to_right(
 @settings(deadline=None)
 def test_entities_of_words_are_found_where_they_were(words, data):
   """Where no word is part of another, so that each text stands there once."""
-  essences = [listings._essence(word) for word in words]
+  essences = [listings.essence(word) for word in words]
   words = [
     word
     for number, word in enumerate(words)
