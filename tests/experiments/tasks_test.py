@@ -72,6 +72,7 @@ def tokenizer_of(tmp_path_factory):
     for row in rows()
     for text in (json.dumps(row), row.get('text', 'Ann Lee'))
   ]
+  text.append('PER: Ann; PER: Lee')  # What a listing is made of.
   found = {}
   for family, (kind, size) in KINDS.items():
     found[family] = tmp_path_factory.mktemp(family)
