@@ -110,6 +110,10 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
     end_of_text=False,
     length=128,
   )
+  if variant == 'chnsenticorp':
+    config.num_steps = 1000
+    config.model.vocab_size = None
+    config.data.vocab_size = 6000  # 4,700 characters, and what else there is.
   if variant == 'stsb':
     config.objective.regression = True
   config.optimizer = config_dict.create(
@@ -120,9 +124,9 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
     weight_decay=0.01,
   )
   config.parallel = config_dict.create(kind='mesh')
-  config.eval = config_dict.create(every=500, batch_size=64)
+  config.eval = config_dict.create(every=250, batch_size=64)
   config.checkpoint = config_dict.create(
-    every=500, keep=1, best=BEST.get(variant, 'accuracy')
+    every=250, keep=1, best=BEST.get(variant, 'accuracy')
   )
   config.log = config_dict.create(every=50)
   if variant == 'debug':
