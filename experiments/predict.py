@@ -15,7 +15,6 @@ from absl import logging
 
 import lm
 from experiments import command
-from lm.parallel import mesh as meshes
 from lm.records import reading
 from lm.tasks import predictions
 from lm.tasks.task import Record
@@ -76,8 +75,7 @@ def main(
   shares = asked.mesh.devices.size
   size = -(-batch_size // shares) * shares
   predict = task_evaluation.make_predictor(asked, size, final=True)
-  with meshes.placing(asked.mesh):
-    made, _ = predict(found.params, rows, asked.task.encode(rows))
+  made, _ = predict(found.params, rows, asked.task.encode(rows))
   if output:
     glue = glue or config['task'].get('glue', '') if form == 'glue' else ''
     for path in predictions.write(made, pathlib.Path(output), form, glue):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 from jaxtyping import Int
 
@@ -225,3 +226,21 @@ def placing(mesh: Mesh) -> Iterator[None]:
   """The context in which models place their activations on `mesh`."""
   with jax.set_mesh(mesh), nn.logical_axis_rules(ACTIVATIONS):
     yield
+
+
+@contextlib.contextmanager
+def apart(params: PyTree) -> Iterator[PyTree]:
+  """The context in which each process works with parameters by itself.
+
+  Yields them: as they are where there is one process; of several, each has them
+  whole on its first device.
+  """
+  if jax.process_count() == 1:
+    yield params
+    return
+  whole = multihost_utils.process_allgather(params, tiled=True)
+  device = jax.local_devices()[0]
+  shape, kinds = (1,) * len(AXES), (AxisType.Auto,) * len(AXES)
+  own = jax.make_mesh(shape, AXES, axis_types=kinds, devices=[device])
+  with placing(own):
+    yield jax.device_put(whole, device)

@@ -1,53 +1,17 @@
 """How well a model does on a whole set of examples."""
 
-import collections
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from lm.parallel import mesh as meshes
 from lm.tasks.labelled import Labelled
-from lm.training import task_evaluation
+from lm.training import means, task_evaluation
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.sections import Eval
-from lm.training.step import Metrics, make_eval_step
-from lm.types import Batch, PyTree
-
-
-def means(sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
-  """Returns each sum over its weight, divided in float64 on the host."""
-  host = jax.device_get(sums)
-  return {
-    name: float(total) / float(weight) if weight else float('nan')
-    for name, (total, weight) in host.items()
-  }
-
-
-def evaluate(
-  eval_step: Callable[[PyTree, Batch], Metrics],
-  params: PyTree,
-  batches: Iterable[Batch],
-) -> dict[str, float]:
-  """Returns the means over all batches; filler in the last weighs nothing.
-
-  Sums leave the device once a batch and are added in float64 on the host, so a
-  large set loses nothing to rounding.
-  """
-  totals = collections.defaultdict(lambda: np.zeros(2))
-
-  def add(sums):
-    for name, pair in jax.device_get(sums).items():
-      totals[name] += np.array(pair, np.float64)
-
-  pending: Metrics = {}
-  for batch in batches:
-    following = eval_step(params, batch)
-    add(pending)  # While the device works on the next.
-    pending = following
-  add(pending)
-  return means({name: tuple(pair) for name, pair in totals.items()})
+from lm.training.step import make_eval_step
+from lm.types import PyTree
 
 
 def make_scorer(
@@ -79,7 +43,7 @@ def make_scorer(
     mesh = parts.way.mesh
     on_devices = (meshes.to_devices(batch, mesh) for batch in batches)
     with meshes.placing(mesh):
-      return evaluate(eval_step, params, on_devices)
+      return means.over(eval_step(params, batch) for batch in on_devices)
 
   return score
 
@@ -94,9 +58,8 @@ def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
   """
   parts = assemble(alone(config), splits=['validation'])
   mesh = parts.way.mesh
-  with meshes.placing(mesh):
-    params = jax.device_put(params, meshes.state_shardings(params, mesh))
-    return make_scorer(parts, Eval(), final=True)(params)
+  params = jax.device_put(params, meshes.state_shardings(params, mesh))
+  return make_scorer(parts, Eval(), final=True)(params)
 
 
 def alone(config: Mapping[str, Any]) -> dict[str, Any]:

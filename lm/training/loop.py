@@ -178,16 +178,17 @@ def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
 
 def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
   """Returns how the parameters go on from the prompt of the log."""
-  *_, replies = text.stream(
-    parts.model,
-    params,
-    parts.dataset.tokenizer,
-    [show.sample_prompt],
-    max_new_tokens=show.sample_tokens,
-    sampling=sampling.settings(temperature=0.8),
-    seed=parts.run.seed,
-    prompt_form=parts.objective.prompt_form,
-  )
+  with meshes.apart(params) as params:
+    *_, replies = text.stream(
+      parts.model,
+      params,
+      parts.dataset.tokenizer,
+      [show.sample_prompt],
+      max_new_tokens=show.sample_tokens,
+      sampling=sampling.settings(temperature=0.8),
+      seed=parts.run.seed,
+      prompt_form=parts.objective.prompt_form,
+    )
   return replies[0].text
 
 

@@ -9,8 +9,8 @@ from typing import NoReturn
 import jax
 import numpy as np
 
+from lm.training import means
 from lm.training.assembly import Parts
-from lm.training.evaluation import means
 from lm.training.run_log import RunLog
 from lm.training.step import Metrics
 from lm.types import Batch, UserError, path_of
@@ -37,7 +37,7 @@ class Reader:
   def read_all(self) -> None:
     """Logs what is waiting, and ends a run that is no longer finite."""
     for step, sums in self.waiting:
-      values = means(sums)
+      values = means.of(sums)
       self.hear(values)
       # The sum, since the mean over a batch that asks for nothing is no number.
       totals = sums['loss'][0], sums['grad_norm'][0]

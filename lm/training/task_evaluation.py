@@ -1,7 +1,6 @@
 """What a model answers to the rows of a task, and how well."""
 
-import collections
-import math
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +16,7 @@ from lm.data import buckets
 from lm.data.buckets import Bucketed, Table
 from lm.data.tokenizers import Tokenizer
 from lm.generation import beam, decode
+from lm.generation.prompts import Tokens
 from lm.objectives import Objective
 from lm.parallel import mesh as meshes, ways
 from lm.tasks.labelled import ANSWERS, Labelled
@@ -29,9 +29,12 @@ from lm.tasks.task import (
   Task,
   Writing,
 )
+from lm.training import means
 from lm.training.assembly import Parts, taken_of
 from lm.training.step import make_answer_step
 from lm.types import PyTree, UserError
+
+_NOTHING = -1  # No token.
 
 
 class Asked(NamedTuple):
@@ -121,12 +124,12 @@ def make_predictor(
 
   def predict(params, records, table):
     source = asked.batches(table, batch_size)
-    heads, means = answers(eval_step, params, asked, source)
+    heads, scores = answers(eval_step, params, asked, source)
     texts = ()
     if asked.task.writing:
       texts = write(asked, params, table, batch_size, final)
     found = asked.task.predict(records, table, Answers(heads, texts))
-    return found, means
+    return found, scores
 
   return predict
 
@@ -162,18 +165,17 @@ def make_examiner(
   answer = ANSWERS.get(asked.task.kind)
 
   def examine(params, records, table):
-    with meshes.placing(asked.mesh):
-      found, means = predict(params, records, table)
+    found, scores = predict(params, records, table)
     known = [not answer or answer in record for record in records]
     if not any(known):
       return found, {}
     if asked.task.writing:
       with np.errstate(over='ignore'):
-        means['perplexity'] = float(np.exp(means['loss']))
+        scores['perplexity'] = float(np.exp(scores['loss']))
     if not all(known):
       logging.info('Of %d records %d are scored.', len(known), sum(known))
     scored = [both for both, told in zip(zip(records, found), known) if told]
-    return found, means | asked.task.score(*zip(*scored))
+    return found, scores | asked.task.score(*zip(*scored))
 
   return examine
 
@@ -185,28 +187,27 @@ def answers(
   source: Bucketed,
 ) -> tuple[dict[str, list[np.ndarray]], Scores]:
   """Returns what heads say of each row of a source, and the means."""
-  totals = collections.defaultdict(lambda: np.zeros(2))
   found: dict[str, list] = {}
   sizes = source.table.sizes(next(iter(source.table.ragged)))
-  for start in range(0, source.size, source.batch_size):
+
+  def sums_of(start):
     index = start + np.arange(source.batch_size)
     rows = source.rows_at(index)
     own = start + meshes.rows_of_this_process(source.batch_size)
     batch = asked.objective.prepare(source.examples_at(own), own, 0)
     batch = taken_of(batch, asked.model)
     sums, heads = eval_step(params, meshes.to_devices(batch, asked.mesh))
-    for name, pair in jax.device_get(sums).items():
-      totals[name] += np.array(pair, np.float64)
     for term, scores in _on_host(heads).items():
       own_rows = found.setdefault(term, [None] * source.table.size)
       for place in np.flatnonzero(rows != buckets.FILLER):
         row = rows[place]
         whole = term == 'label'  # The others have one for each token.
         own_rows[row] = scores[place][: None if whole else sizes[row]]
-  return found, {
-    name: total / weight if weight else math.nan
-    for name, (total, weight) in totals.items()
-  }
+    return sums
+
+  with meshes.placing(asked.mesh):
+    got = means.over(map(sums_of, range(0, source.size, source.batch_size)))
+  return found, got
 
 
 def write(
@@ -225,42 +226,44 @@ def write(
     batch_size: Rows at once.
     final: As of `make_predictor`.
   """
-  model, tokenizer, how = asked.model, asked.tokenizer, asked.task.writing
-  beams = how.beams if final else how.eval_beams
-  sources = table.ragged['source']['source']
-  # Those that are about as long are written together.
+  sources, how = table.ragged['source']['source'], asked.task.writing
+  # Those that are about as long are written together, each batch by one process.
   order = np.argsort(sources.sizes, kind='stable')
-  texts = [''] * table.size
+  starts = range(0, table.size, batch_size)
+  made = np.full((table.size, how.max_new_tokens), _NOTHING)
+  with meshes.apart(params) as params:
+    for start in starts[jax.process_index() :: jax.process_count()]:
+      rows = order[start : start + batch_size]
+      # One more batch size would be compiled for the rest.
+      padded = np.resize(rows, batch_size)
+      prompts = [sources.row(int(row)) for row in padded]
+      beams = how.beams if final else how.eval_beams
+      for row, tokens in zip(rows, _go_on(asked, params, prompts, beams)):
+        made[row, : len(tokens)] = tokens
+  if jax.process_count() > 1:
+    made = multihost_utils.process_allgather(made).max(axis=0)
+  decoded = functools.partial(asked.tokenizer.decode, special_tokens=False)
+  return [decoded(tokens[tokens != _NOTHING]).strip() for tokens in made]
+
+
+def _go_on(
+  asked: Asked, params: PyTree, prompts: Sequence[Tokens], beams: int
+) -> list[Tokens]:
+  """Returns what the model writes after each prompt, without the end."""
+  model, tokenizer, how = asked.model, asked.tokenizer, asked.task.writing
   end = () if tokenizer.end_id is None else (tokenizer.end_id,)
   options: dict[str, Any] = {'stop_tokens': end}
   if model.form == 'encoder_decoder':
     options['start_token'] = tokenizer.vocabulary.start_id
   else:
-    visible = asked.objective.prompt_form.visible
-    options['prefix_visible'] = visible
-  for start in range(0, table.size, batch_size):
-    rows = order[start : start + batch_size]
-    # One more batch size would be compiled for the rest.
-    padded = np.resize(rows, batch_size)
-    prompts = [sources.row(int(row)) for row in padded]
-    options['max_new_tokens'] = most_tokens(how, max(map(len, prompts)))
-    if beams > 1:
-      found = beam.search(
-        model,
-        params,
-        prompts,
-        beams=beams,
-        length_penalty=how.length_penalty,
-        **options,
-      )
-      made = [best[0].tokens for best in found]
-    else:
-      pieces = decode.generate(model, params, prompts, **options)
-      made = [piece.tokens for piece in pieces]
-    for row, tokens in zip(rows, made):
-      tokens = tokens[~np.isin(tokens, end)]
-      texts[row] = tokenizer.decode(tokens, special_tokens=False).strip()
-  return texts
+    options['prefix_visible'] = asked.objective.prompt_form.visible
+  options['max_new_tokens'] = most_tokens(how, max(map(len, prompts)))
+  if beams > 1:
+    options |= {'beams': beams, 'length_penalty': how.length_penalty}
+    found = [best[0] for best in beam.search(model, params, prompts, **options)]
+  else:
+    found = decode.generate(model, params, prompts, **options)
+  return [one.tokens[~np.isin(one.tokens, end)] for one in found]
 
 
 def most_tokens(how: Writing, source: int) -> int:

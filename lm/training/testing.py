@@ -66,9 +66,8 @@ def test_scores(workdir: pathlib.Path) -> dict[str, float]:
   asked = task_evaluation.asked_of(parts)
   examine = task_evaluation.make_examiner(asked, parts.run.batch_size, True)
   data, mesh = parts.dataset, parts.way.mesh
-  with meshes.placing(mesh):
-    params = jax.device_put(params, meshes.state_shardings(params, mesh))
-    found, scores = examine(params, data.read('test'), data.table('test'))
+  params = jax.device_put(params, meshes.state_shardings(params, mesh))
+  found, scores = examine(params, data.read('test'), data.table('test'))
   if not scores:
     logging.info('The answers to %s are not known.', of['data'])
   if hosts.is_first():

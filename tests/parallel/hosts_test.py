@@ -1,5 +1,6 @@
 """Two processes train one model: met, killed, stopped, and fewer or more."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -44,6 +45,14 @@ COMMAND = [
   f'--config.hosts.silence={SILENCE}',
 ]
 
+PHRASES = {
+  'the dog': 'der Hund',
+  'a dog': 'ein Hund',
+  'the red dog': 'der rote Hund',
+  'a red dog': 'ein rote Hund',
+  'the big dog': 'der grosse Hund',
+}
+
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
@@ -53,7 +62,7 @@ def free_port():
     return probe.getsockname()[1]
 
 
-def start(workdir, cache, *more, processes=2, devices=2):
+def start(workdir, cache, *more, processes=2, devices=2, command=COMMAND):
   """Starts the processes of a run, each with its own devices."""
   port = free_port()
   together = [
@@ -69,7 +78,7 @@ def start(workdir, cache, *more, processes=2, devices=2):
   return [
     subprocess.Popen(
       [
-        *COMMAND,
+        *command,
         f'--workdir={workdir}',
         *(together if processes > 1 else []),
         *([f'--config.hosts.process={i}'] if processes > 1 else []),
@@ -216,6 +225,50 @@ def test_processes_that_share_no_disk_meet_at_a_url(both, tmp_path):
   assert rows(there) == rows(both)
   jax.tree.map(np.testing.assert_array_equal, params(there), params(both))
   assert not [*there.rglob('share-*')]
+
+
+def test_what_processes_write_together_is_what_one_writes(cache, tmp_path):
+  data = tmp_path / 'pairs.tsv'
+  data.write_text(''.join(f'{s}\t{t}\n' for s, t in PHRASES.items()))
+  command = [
+    *COMMAND[:3],
+    '--config=configs/translation.py:debug',
+    *(f'--config.data.{s}={data}' for s in ('train', 'validation', 'test')),
+    f'--config.data.cache={tmp_path}/cache',
+    '--config.num_steps=80',
+    '--config.model.num_layers=1',
+    '--config.data.length=20',
+    '--config.data.target_length=20',
+    '--config.task.max_new_tokens=20',
+    '--config.model.residual_dropout=0',
+    '--config.model.embedding_dropout=0',
+    '--config.optimizer.learning_rate=1e-2',
+    '--config.eval.every=80',
+    '--config.eval.batch_size=4',  # So there are two batches, one for each.
+    '--config.checkpoint.every=80',
+    '--config.log.sample_every=80',
+    '--config.log.sample_prompt=a big dog',
+    '--config.log.tensorboard=false',
+  ]
+  divided = ['--config.parallel.data=1', '--config.parallel.fsdp=4']
+  finish(tmp_path / 'both', cache, *divided, command=command)
+  finish(tmp_path / 'alone', cache, processes=1, devices=4, command=command)
+
+  def told(name):
+    path = tmp_path / name / 'predictions.jsonl'
+    answers = [json.loads(line) for line in path.read_text().splitlines()]
+    score = json.loads((tmp_path / name / 'test.json').read_text())['scores']
+    return [answer['prediction'] for answer in answers], score
+
+  (texts, score), (texts_alone, score_alone) = told('both'), told('alone')
+  assert texts == texts_alone == list(PHRASES.values())
+  assert score['chrf'] == score_alone['chrf'] > 99
+  assert score['loss'] == pytest.approx(score_alone['loss'], rel=1e-3)
+  assert rows(tmp_path / 'both')[-1]['chrf'] == score['chrf']
+  samples = [
+    (tmp_path / n / 'samples.jsonl').read_text() for n in ('both', 'alone')
+  ]
+  assert samples[0] == samples[1] != ''
 
 
 def test_a_signal_to_one_stops_all_after_the_same_step(cache, tmp_path):

@@ -6,21 +6,21 @@ import jax
 import numpy as np
 import pytest
 
-from lm.training.evaluation import evaluate, means
+from lm.training import means
 from lm.training.step import make_eval_step
 from lm.types import Batch
 from tests.models import tiny
 
 
 def test_means_are_sums_over_weights_and_undefined_without_weight():
-  got = means({'loss': (np.float32(3), np.float32(4)), 'none': (0.0, 0.0)})
+  got = means.of({'loss': (np.float32(3), np.float32(4)), 'none': (0.0, 0.0)})
   assert got['loss'] == 0.75
   assert np.isnan(got['none'])
 
 
 def given(sums):
   """What an evaluation over batches with these sums and weights gives."""
-  return evaluate(lambda params, batch: {'loss': batch}, None, iter(sums))
+  return means.over({'loss': pair} for pair in sums)
 
 
 def test_sums_of_many_batches_are_added_in_double_precision():
