@@ -9,16 +9,19 @@ it `STEP`. So a process killed at any moment leaves nothing that looks whole and
 is not.
 """
 
+import abc
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from absl import logging
 
+from lm.analysis.directions import higher_is_better
 from lm.types import UserError
 
 FORMAT_VERSION = 1
@@ -29,22 +32,35 @@ class DamagedError(UserError):
   """A checkpoint does not hold what was written."""
 
 
+class Shelf(abc.ABC):
+  """The checkpoints of a run, wherever they are."""
+
+  @abc.abstractmethod
+  def steps(self) -> list[int]:
+    """Returns the steps that have one, the oldest first."""
+
+  @abc.abstractmethod
+  def read_meta(self, step: int) -> dict[str, Any]:
+    """Returns the metadata of one, whose sums are not checked here."""
+
+  @abc.abstractmethod
+  def delete(self, step: int) -> None:
+    """Deletes one."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Shelf:
-  """The checkpoints in a directory."""
+class Here(Shelf):
+  """Those in a directory."""
 
   directory: pathlib.Path
 
-  def steps(self) -> list[int]:
-    """Returns the steps that have one, the oldest first."""
+  def steps(self):
     return steps(self.directory)
 
-  def read_meta(self, step: int) -> dict[str, Any]:
-    """Returns the metadata of one, whose sums are not checked here."""
+  def read_meta(self, step):
     return read_meta(self.directory / str(step))
 
-  def delete(self, step: int) -> None:
-    """Deletes one."""
+  def delete(self, step):
     delete(self.directory / str(step))
 
 
@@ -103,6 +119,28 @@ def read_meta(checkpoint: pathlib.Path) -> dict[str, Any]:
     raise DamagedError(
       f'{checkpoint}/meta.json is damaged: {error}.'
     ) from error
+
+
+def best_step(
+  shelf: Shelf, metric: str, among: Iterable[int] | None = None
+) -> int | None:
+  """Returns the step of the best checkpoint; None: it was measured at none.
+
+  Args:
+    shelf: Where the checkpoints are.
+    metric: What it is the best by.
+    among: Steps; None: all.
+  """
+  sign, scores = -1 if higher_is_better(metric) else 1, {}
+  for step in shelf.steps() if among is None else among:
+    try:
+      metrics = shelf.read_meta(step)['metrics']
+    except DamagedError as error:
+      logging.warning('Step %d cannot be the best: %s', step, error)
+      continue
+    if metric in metrics:
+      scores[step] = sign * metrics[metric]
+  return min(scores, key=lambda step: (scores[step], step), default=None)
 
 
 def check(checkpoint: pathlib.Path) -> None:

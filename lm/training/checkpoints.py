@@ -11,9 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 
-from lm.analysis.directions import higher_is_better
 from lm.data import remote
 from lm.parallel import hosts
 from lm.training import checkpoint_arrays, checkpoint_files
@@ -193,31 +191,19 @@ class Checkpoints:
       checkpoint_files.complete(partial, meta)
       if self._mirror:
         self._mirror.publish(step)
-    self._prune(step, Shelf(self._directory))
+    self._prune(step, checkpoint_files.Here(self._directory))
     if self._mirror and hosts.is_first():
-      self._prune(step, self._mirror)
+      self._prune(step, self._mirror.shelf)
 
-  def _prune(self, last: int, shelf: Shelf | Mirror) -> None:
+  def _prune(self, last: int, shelf: Shelf) -> None:
     """Deletes the checkpoints of a shelf that are not to stay."""
     # Later steps are of a future that this run was restored from before.
     past = [step for step in shelf.steps() if step <= last]
-    scores = self._scores(past, shelf)
-    for step in {*past} - kept(past, scores, self._keep, self._log_spaced):
+    best = None
+    if self._best:
+      best = checkpoint_files.best_step(shelf, self._best, past)
+    for step in {*past} - kept(past, best, self._keep, self._log_spaced):
       shelf.delete(step)
-
-  def _scores(
-    self, steps: Iterable[int], shelf: Shelf | Mirror
-  ) -> dict[int, float]:
-    scores = {}
-    for step in steps if self._best else ():
-      try:
-        meta = shelf.read_meta(step)
-      except checkpoint_files.DamagedError as error:
-        logging.warning('Step %d cannot be the best: %s', step, error)
-        continue
-      if self._best in meta['metrics']:
-        scores[step] = _loss(meta, self._best)
-    return scores
 
   def _lost(self, error: Exception) -> UserError:
     there = checkpoint_files.steps(self._directory)
@@ -231,7 +217,7 @@ class Checkpoints:
 
 def kept(
   steps: Iterable[int],
-  scores: Mapping[int, float],
+  best: int | None,
   keep: int,
   log_spaced: bool,
 ) -> set[int]:
@@ -239,14 +225,13 @@ def kept(
 
   Args:
     steps: All that there are.
-    scores: Of the steps where the metric of the best was measured; the lowest
-      is the best.
+    best: The step of the best, if there is one.
     keep: How many of the last stay.
     log_spaced: Whether powers of two stay.
   """
   stay = set(sorted(steps)[-keep:])
-  if scores:
-    stay.add(min(scores, key=lambda step: (scores[step], step)))
+  if best is not None:
+    stay.add(best)
   if log_spaced:
     stay.update(filter(_is_power_of_two, steps))
   return stay
@@ -315,27 +300,6 @@ def restore_params(
     raise UserError(f'{checkpoint} has no {part!r}, but {there}.')
   arrays = checkpoint_arrays.read(checkpoint / 'state', wanted)
   return checkpoint_arrays.nested(arrays)[part], meta
-
-
-def best_step(directory: Directory, metric: str) -> int | None:
-  """Returns the step of the best checkpoint; None: it was measured at none."""
-  directory = pathlib.Path(directory).absolute()
-  scores = {}
-  for step in checkpoint_files.steps(directory):
-    try:
-      meta = checkpoint_files.read_meta(directory / str(step))
-    except checkpoint_files.DamagedError as error:
-      logging.warning('Step %d cannot be the best: %s', step, error)
-      continue
-    if metric in meta['metrics']:
-      scores[step] = _loss(meta, metric)
-  return min(scores, key=lambda step: (scores[step], step), default=None)
-
-
-def _loss(meta: Mapping[str, Any], metric: str) -> float:
-  """Returns a metric as a number that is lower where it is better."""
-  value = meta['metrics'][metric]
-  return -value if higher_is_better(metric) else value
 
 
 def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:

@@ -81,7 +81,7 @@ def restore_origin(run: Run, abstract: PyTree) -> tuple[PyTree, dict[str, Any]]:
   if not (at and step.isdigit()):
     origin, step = run.start_from, ''
   number = int(step) if step else None
-  directory = remote_run.local_run(origin, number) / 'checkpoints'
+  directory = remote_run.local_run(origin, number, newest=True) / 'checkpoints'
   restored = restore(directory, abstract, number)
   if restored is None:
     raise UserError(

@@ -17,7 +17,6 @@ import pathlib
 import re
 import secrets
 import time
-from typing import Any
 
 import jax
 from absl import logging
@@ -41,10 +40,12 @@ class Mirror:
   Attributes:
     url: The workdir.
     directory: The mirror.
+    shelf: The checkpoints there.
   """
 
   def __init__(self, url: str):
     self.url = url.rstrip('/')
+    self.shelf = remote_run.There(self.url)
     mark = f'{_run(self.url):08x}'
     if jax.process_count() > 1:
       mark += f'-{jax.process_index()}'
@@ -74,6 +75,10 @@ class Mirror:
     self._pushed = self._marks()
     remote_run.forget(self.directory, saved)
     remote_run.fetch_newest(self.url, saved, self.directory)
+    try:
+      remote_run.fetch_best(self.url, self.directory)
+    except DamagedError as error:  # It is not what a run goes on from.
+      logging.warning('%s', error)
     self._remember(known)
 
   def push(self) -> None:
@@ -136,26 +141,6 @@ class Mirror:
     remote.remove(shares)
     self._clean(step)
 
-  def steps(self) -> list[int]:
-    """Returns the steps that have a checkpoint there, the oldest first."""
-    return remote_run.steps(remote.files(self.url))
-
-  def read_meta(self, step: int) -> dict[str, Any]:
-    """Returns the metadata of a checkpoint there, whose sums are not checked."""
-    url = remote.join(self._there(step), 'meta.json')
-    try:
-      return json.loads(remote.read(url))
-    except (json.JSONDecodeError, remote.MissingError) as error:
-      raise DamagedError(f'{url} is damaged: {error}.') from error
-
-  def delete(self, step: int) -> None:
-    """Deletes a checkpoint there; from the beginning it is none any more."""
-    url = self._there(step)
-    names = {name: name != checkpoint_files.SUMS for name in remote.files(url)}
-    remote.remove(
-      remote.join(url, name) for name in sorted(names, key=names.get)
-    )
-
   def _clean(self, step: int) -> None:
     """Deletes what killed processes left there of earlier checkpoints."""
     there = remote.files(self.url)
@@ -166,7 +151,7 @@ class Mirror:
     }
     for old in begun - {*remote_run.steps(there)}:
       if old < step:
-        self.delete(old)
+        self.shelf.delete(old)
 
   def _last_put(self) -> int:
     """Returns the last step that is known to have been there, else -1."""

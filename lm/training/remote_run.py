@@ -1,6 +1,7 @@
 """A workdir that is elsewhere, at a URL, as a copy on this machine to read."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,6 +19,35 @@ from lm.types import UserError
 CHECKPOINTS = 'checkpoints/'
 
 
+@dataclasses.dataclass(frozen=True)
+class There(checkpoint_files.Shelf):
+  """The checkpoints of a workdir at a URL."""
+
+  url: str
+
+  def steps(self):
+    return steps(remote.files(self.url))
+
+  def read_meta(self, step):
+    """See `Shelf`."""
+    url = remote.join(self._of(step), 'meta.json')
+    try:
+      return json.loads(remote.read(url))
+    except (json.JSONDecodeError, remote.MissingError) as error:
+      raise DamagedError(f'{url} is damaged: {error}.') from error
+
+  def delete(self, step):
+    """See `Shelf`; from the beginning it is no checkpoint any more."""
+    url = self._of(step)
+    names = {name: name != checkpoint_files.SUMS for name in remote.files(url)}
+    remote.remove(
+      remote.join(url, name) for name in sorted(names, key=names.get)
+    )
+
+  def _of(self, step: int) -> str:
+    return remote.join(self.url, f'{CHECKPOINTS}{step}')
+
+
 def local_files(workdir: str | os.PathLike) -> pathlib.Path:
   """Returns a workdir of this machine, copied without checkpoints if need be."""
   if not remote.is_url(workdir):
@@ -27,13 +57,15 @@ def local_files(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def local_run(
-  workdir: str | os.PathLike, step: int | None = None
+  workdir: str | os.PathLike, step: int | None = None, newest: bool = False
 ) -> pathlib.Path:
   """Returns a workdir of this machine, copied with one checkpoint if need be.
 
   Args:
     workdir: A path or URL, of a run or of what others have trained.
-    step: Of the checkpoint; None: the newest intact one.
+    step: Of the checkpoint; None: the best, if its config says what by, else
+      the newest intact one.
+    newest: Whether that one, whatever the config says.
 
   Raises:
     UserError: There is none, or it is damaged.
@@ -49,10 +81,10 @@ def local_run(
     raise UserError(f'{url} has steps {saved}, but not step {step}.')
   with atomic.locked(directory / 'checkpoints'):
     forget(directory, saved)
-    if step is None:
-      fetch_newest(url, saved, directory)
-    else:
+    if step is not None:
       _fetch(url, step, directory)
+    elif newest or fetch_best(url, directory) is None:
+      fetch_newest(url, saved, directory)
   return directory
 
 
@@ -74,7 +106,7 @@ def without_checkpoints(there: Mapping[str, str]) -> dict[str, str]:
 
 def forget(directory: pathlib.Path, saved: Iterable[int]) -> None:
   """Deletes the checkpoints here that are not there any more."""
-  shelf = checkpoint_files.Shelf(directory / CHECKPOINTS)
+  shelf = checkpoint_files.Here(directory / CHECKPOINTS)
   for step in {*shelf.steps()} - {*saved}:
     shelf.delete(step)
 
@@ -93,6 +125,17 @@ def fetch_newest(url: str, saved: list[int], directory: pathlib.Path) -> None:
       f'Every checkpoint at {url} is damaged (steps {saved}). Bring back a'
       ' copy, or start anew with another workdir.'
     )
+
+
+def fetch_best(url: str, directory: pathlib.Path) -> int | None:
+  """Copies the best checkpoint, and returns its step; None: there is none."""
+  path = directory / 'config.json'
+  config = json.loads(path.read_text()) if path.exists() else {}
+  metric = config.get('checkpoint', {}).get('best', '')
+  best = checkpoint_files.best_step(There(url), metric) if metric else None
+  if best is not None:
+    _fetch(url, best, directory)
+  return best
 
 
 def _fetch(url: str, step: int, directory: pathlib.Path) -> None:

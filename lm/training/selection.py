@@ -8,7 +8,8 @@ from typing import Any
 from lm.analysis.directions import higher_is_better
 from lm.parallel import hosts
 from lm.training import lora, run_log
-from lm.training.checkpoints import best_step, restore_params
+from lm.training.checkpoint_files import Here, best_step
+from lm.training.checkpoints import restore_params
 from lm.training.lora import Lora
 from lm.types import PyTree, UserError
 
@@ -29,7 +30,7 @@ def chosen(
   checkpoints = workdir / 'checkpoints'
   best = config.get('checkpoint', {}).get('best', '')
   if step is None and best:
-    step = best_step(checkpoints, best)
+    step = best_step(Here(checkpoints), best)
   params, meta = restore_params(checkpoints, step)
   return lora.merged(params, Lora(**config.get('lora', {}))), meta
 
@@ -47,7 +48,8 @@ def scores_of(
   evals = [line for line in run_log.read(path) if line['split'] == 'eval']
   if not evals:  # Those of another process are elsewhere.
     return 0, {}
-  step = best_step(workdir / 'checkpoints', metric) if metric else None
+  shelf = Here(workdir / 'checkpoints')
+  step = best_step(shelf, metric) if metric else None
   line = next((x for x in evals if x['step'] == step), evals[-1])
   beside = ('step', 'split', *run_log.TIME_FIELDS)
   return line['step'], {k: v for k, v in line.items() if k not in beside}

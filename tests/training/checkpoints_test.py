@@ -296,21 +296,42 @@ def test_a_state_of_another_form_is_refused_with_all_differences(
 
 
 @pytest.mark.parametrize(
-  'steps, scores, keep, log_spaced, expected',
+  'steps, best, keep, log_spaced, expected',
   [
-    ([], {}, 1, False, set()),
-    ([10, 20, 30, 40], {}, 2, False, {30, 40}),
-    ([10, 20, 30, 40], {}, 9, False, {10, 20, 30, 40}),
-    ([10, 20, 30, 40], {10: 2.0, 20: 1.5, 30: 1.9}, 1, False, {20, 40}),
-    ([10, 20, 30], {10: 2.0, 20: 2.0}, 1, False, {10, 30}),
-    ([1, 2, 3, 4, 6, 8, 9], {}, 2, True, {1, 2, 4, 8, 9}),
-    ([0, 1, 5, 6], {5: 0.1}, 1, True, {1, 5, 6}),
+    ([], None, 1, False, set()),
+    ([10, 20, 30, 40], None, 2, False, {30, 40}),
+    ([10, 20, 30, 40], None, 9, False, {10, 20, 30, 40}),
+    ([10, 20, 30, 40], 20, 1, False, {20, 40}),
+    ([10, 20, 30], 10, 1, False, {10, 30}),
+    ([1, 2, 3, 4, 6, 8, 9], None, 2, True, {1, 2, 4, 8, 9}),
+    ([0, 1, 5, 6], 5, 1, True, {1, 5, 6}),
   ],
 )
 def test_the_last_the_best_and_the_powers_of_two_stay(
-  steps, scores, keep, log_spaced, expected
+  steps, best, keep, log_spaced, expected
 ):
-  assert checkpoints.kept(steps, scores, keep, log_spaced) == expected
+  assert checkpoints.kept(steps, best, keep, log_spaced) == expected
+
+
+@pytest.mark.parametrize(
+  'metric, scores, expected',
+  [
+    ('loss', {}, None),
+    ('loss', {10: 2.0, 20: 1.5, 30: 1.9}, 20),
+    ('loss', {10: 2.0, 20: 2.0}, 10),
+    ('f1', {10: 0.5, 20: 0.7, 30: 0.7}, 20),
+    ('bleu', {}, None),
+  ],
+)
+def test_the_best_is_the_first_of_those_as_good(
+  metric, scores, expected, tmp_path
+):
+  for step in (10, 20, 30):
+    known = {metric: scores[step]} if step in scores else {'other': 1.0}
+    (tmp_path / str(step)).mkdir()
+    checkpoint_files.write_meta(tmp_path / str(step), {'metrics': known})
+  shelf = checkpoint_files.Here(tmp_path)
+  assert checkpoint_files.best_step(shelf, metric) == expected
 
 
 def test_the_best_by_a_metric_outlives_the_last(tmp_path, open_checkpoints):

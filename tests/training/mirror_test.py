@@ -214,6 +214,22 @@ def test_what_stays_there_is_what_would_stay_here(
     assert restored(step) == step
 
 
+def test_what_is_read_and_gone_on_with_has_the_best_of_those_there(flaky):
+  settings = {'keep': 1, 'best': 'loss'}
+  small(flaky, 1, 2, 3, 4, 5, **settings)
+  config = json.dumps({'checkpoint': settings}).encode()
+  remote.write(config, f'{URL}/config.json')
+  directory = remote_run.local_run(URL)
+  assert checkpoint_files.steps(directory / 'checkpoints') == [2]
+  directory = remote_run.local_run(URL, newest=True)
+  assert checkpoint_files.steps(directory / 'checkpoints') == [2, 5]
+  mirror = mirrors.Mirror(URL)
+  shutil.rmtree(mirror.directory)  # As on another machine.
+  mirror.directory.mkdir()
+  mirror.pull()
+  assert checkpoint_files.steps(mirror.directory / 'checkpoints') == [2, 5]
+
+
 def test_a_checkpoint_is_none_until_all_of_it_is_there(flaky):
   small(flaky, 1)
   put = [at for what, at in flaky.done if what in ('put', 'write')]
@@ -269,7 +285,7 @@ def test_a_checkpoint_that_is_damaged_there_is_said_and_not_used(
   forget(tmp_path)
   with pytest.raises(UserError, match=r'Every checkpoint .*\[1\]'):
     for step in (2, 3):
-      mirrors.Mirror(URL).delete(step)
+      remote_run.There(URL).delete(step)
     small(flaky, 2)
 
 
@@ -296,7 +312,7 @@ def test_a_mirror_that_fell_behind_is_brought_up_to_date(
 def test_a_checkpoint_that_was_removed_there_is_none_here(flaky):
   small(flaky, 1, 2, 3)
   with workdirs.opened(URL) as (_, mirror):
-    mirror.delete(3)
+    mirror.shelf.delete(3)
   directory = small(flaky)
   assert checkpoint_files.steps(directory / 'checkpoints') == [1, 2]
   assert there(flaky) == [1, 2]
