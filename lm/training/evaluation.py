@@ -1,17 +1,18 @@
 """How well a model does on a whole set of examples."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 
-from lm.parallel import mesh as meshes
+from lm.parallel import mesh as meshes, ways
 from lm.tasks.labelled import Labelled
 from lm.training import means, task_evaluation
 from lm.training.assembly import Parts, assemble, feed
 from lm.training.sections import Eval
 from lm.training.step import make_eval_step
-from lm.types import PyTree
+from lm.types import PyTree, UserError
 
 
 def make_scorer(
@@ -65,15 +66,22 @@ def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
 def alone(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config whose batches are those of its evaluations, on all devices.
 
+  They are the mesh that they were for the training, if there are as many, and
+  have each a copy of the parameters if not.
+
   Args:
     config: With every field of `SECTIONS`.
   """
   size = config['eval']['batch_size']
   size = size or config['batch_size'] // config['microbatches']
-  shares = jax.device_count()
+  shares, parallel = jax.device_count(), {'kind': 'mesh', 'data': -1}
+  if config['parallel']['kind'] == 'mesh':
+    with contextlib.suppress(UserError):
+      ways.build(**config['parallel'])
+      parallel = config['parallel']
   return {
     **config,
-    'parallel': {'kind': 'mesh', 'data': -1},
+    'parallel': parallel,
     'batch_size': -(-size // shares) * shares,
     'microbatches': 1,
     'eval': {'every': 0, 'batch_size': 0},

@@ -58,7 +58,8 @@ def scored():
   @functools.cache
   def score(size):
     batches = (cut(start, size) for start in range(0, 10, size))
-    return evaluate(step, tiny.params_of(model), batches)
+    params = tiny.params_of(model)
+    return means.over(step(params, batch) for batch in batches)
 
   return score
 

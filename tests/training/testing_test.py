@@ -81,6 +81,35 @@ def test_without_the_right_answers_there_are_predictions_alone(done, tmp_path):
   assert len(lines) == 10
 
 
+@pytest.mark.parametrize(
+  'mesh, parts', [({'data': 1, 'fsdp': 4, 'tensor': 2}, 8), ({'fsdp': 64}, 1)]
+)
+def test_it_is_scored_on_the_mesh_that_the_run_had_if_that_is_here(
+  mesh, parts, done, tmp_path, monkeypatch
+):
+  config, workdir = done
+  shutil.copytree(workdir, tmp_path / 'run')
+  (tmp_path / 'run/test.json').unlink(missing_ok=True)
+  path = tmp_path / 'run/config.json'
+  stored = json.loads(path.read_text())
+  stored['parallel'] |= mesh
+  path.write_text(json.dumps(stored))
+  seen, make = [], testing.task_evaluation.make_examiner
+
+  def watched(*args):
+    examine = make(*args)
+    return lambda params, *rest: seen.append(params) or examine(params, *rest)
+
+  monkeypatch.setattr(testing.task_evaluation, 'make_examiner', watched)
+  got = testing.outcome(config, tmp_path / 'run')['test']
+  table = seen[0]['token']['embedding']
+  [shard, *_] = table.addressable_shards
+  assert table.size == parts * shard.data.size
+  monkeypatch.undo()
+  expected = testing.outcome(config, workdir)['test']
+  assert got['loss'] == pytest.approx(expected['loss'], rel=1e-5)
+
+
 def test_a_run_without_a_test_set_has_no_scores_of_one(done):
   config, workdir = done
   none = config | {'data': config['data'] | {'test': ''}}
