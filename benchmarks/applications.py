@@ -6,6 +6,9 @@ DIR has the files of `REFERENCES`, in folders of these names. Adds to
 benchmarks/results/applications.json, of which the new part is the last line of
 stdout; with --steps (a trial) to nothing. Minutes to an hour each, on 2 cores;
 the runs stay in --workdir, and the same command again goes on with them.
+
+Those whose names end in `_pretrained` start from a BERT of WikiText-2, which is
+trained before; those in `_scratch` have its sizes and its tokenizer alone.
 """
 
 import json
@@ -18,11 +21,23 @@ import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from benchmarks import wikitext_models
 from experiments import command
+from lm.records import reading
+from lm.tasks import seeds_table, sliding_window, squad
+from lm.training import evaluation, run_config, run_log
+from lm.training.assembly import assemble
 from lm.training.workdir import describe_environment
 from lm.types import UserError
 
 RESULTS = pathlib.Path(__file__).parent / 'results' / 'applications.json'
+DROPOUT = (
+  'model.embedding_dropout',
+  'model.attention_dropout',
+  'model.residual_dropout',
+)
 NONE = types.MappingProxyType({})
 
 
@@ -36,6 +51,10 @@ class Reference(NamedTuple):
     goal: What its mean is to be; None: it is reported as it is.
     settings: More of the config.
     split: Which records are scored.
+    fitted: How many records there are for training, which are also those that
+      are scored; 0: all that there are, and others are.
+    origin: What of the BERT of WikiText-2 it has: 'parameters', with sizes and
+      tokenizer, or 'tokenizer'; '': nothing.
   """
 
   config: str
@@ -44,6 +63,8 @@ class Reference(NamedTuple):
   goal: float | None = None
   settings: Mapping[str, Any] = NONE
   split: str = 'test'
+  fitted: int = 0
+  origin: str = ''
 
 
 SST2 = {'train': 'sst2/train.tsv', 'test': 'sst2/dev.tsv'}
@@ -57,13 +78,17 @@ MULTI30K = {
   'validation': 'multi30k_en_de/val.{en,de}.gz',
   'test': 'multi30k_en_de/test_2016_flickr.{en,de}.gz',
 }
+WNUT17 = {
+  'train': 'wnut17/wnut17train.conll',
+  'validation': 'wnut17/emerging.dev.conll',
+  'test': 'wnut17/emerging.test.annotated',
+}
+NEWWIKI = {'train': 'squadshifts_newwiki/new_wiki_v1.0.json'}
+DISTINCT = {'data.distinct': True}
+SST2_SETTINGS = {**DISTINCT, 'data.held_out': 0.03}
 REFERENCES = {
   'sst2': Reference(
-    'classification.py:sst2',
-    SST2,
-    'accuracy',
-    0.78,
-    {'data.held_out': 0.03, 'data.distinct': True},
+    'classification.py:sst2', SST2, 'accuracy', 0.78, SST2_SETTINGS
   ),
   'chnsenticorp': Reference(
     'classification.py:chnsenticorp',
@@ -73,25 +98,38 @@ REFERENCES = {
     },
     'accuracy',
     0.80,
-    {'data.distinct': True},
+    DISTINCT,
   ),
   'resume': Reference('entities.py:resume', RESUME, 'f1', 0.88),
-  'wnut17': Reference(
-    'entities.py:wnut17',
-    {
-      'train': 'wnut17/wnut17train.conll',
-      'validation': 'wnut17/emerging.dev.conll',
-      'test': 'wnut17/emerging.test.annotated',
-    },
-    'f1',
-  ),
+  'wnut17': Reference('entities.py:wnut17', WNUT17, 'f1'),
   'multi30k': Reference('translation.py:multi30k', MULTI30K, 'bleu', 25.0),
   'newwiki': Reference(
     'question_answering.py:newwiki',
-    {'train': 'squadshifts_newwiki/new_wiki_v1.0.json'},
+    NEWWIKI,
     'f1',
     settings={'checkpoint.best': ''},  # The last step: none is chosen.
     split='validation',
+  ),
+  'newwiki_fitted': Reference(
+    'question_answering.py:newwiki',
+    NEWWIKI,
+    'exact_match',
+    95.0,
+    {
+      'num_steps': 400,
+      'model.num_layers': 2,
+      'model.embed_dim': 128,
+      'model.head_dim': 32,
+      'model.mlp_dim': 256,
+      **dict.fromkeys(DROPOUT, 0.0),
+      'model.vocab_size': None,
+      'data.vocab_size': 4096,
+      'optimizer.learning_rate': 2e-3,
+      'optimizer.warmup_steps': 60,
+      'checkpoint.best': '',
+    },
+    'validation',
+    fitted=200,
   ),
   'dailydialog': Reference(
     'dialogue.py:dailydialog',
@@ -101,7 +139,27 @@ REFERENCES = {
       'test': 'dailydialog/test.zip',
     },
     'loss',
-    settings={'data.distinct': True},
+    settings=DISTINCT,
+  ),
+  'sst2_pretrained': Reference(
+    'classification.py:sst2',
+    SST2,
+    'accuracy',
+    settings=SST2_SETTINGS,
+    origin='parameters',
+  ),
+  'sst2_scratch': Reference(
+    'classification.py:sst2',
+    SST2,
+    'accuracy',
+    settings=SST2_SETTINGS,
+    origin='tokenizer',
+  ),
+  'wnut17_pretrained': Reference(
+    'entities.py:wnut17', WNUT17, 'f1', origin='parameters'
+  ),
+  'wnut17_scratch': Reference(
+    'entities.py:wnut17', WNUT17, 'f1', origin='tokenizer'
   ),
 }
 
@@ -145,14 +203,14 @@ def train(
   """Returns what a reference scored, trained or found in `root`."""
   reference = REFERENCES[name]
   workdir = root / name
-  files = {
-    f'data.{field}': data / path for field, path in reference.files.items()
-  }
   settings = dict(reference.settings)
   if steps:
     settings |= {'num_steps': steps, 'optimizer.warmup_steps': 1}
+  places = files_of(reference, data, workdir)
+  if reference.origin:
+    places |= origin_of(reference, data, root, steps)
   argv = [f'--config=configs/{reference.config}', f'--workdir={workdir}']
-  argv += [f'--config.{k}={v}' for k, v in {**files, **settings}.items()]
+  argv += [f'--config.{k}={v}' for k, v in {**places, **settings}.items()]
   argv += ['--config.log.tensorboard=false', f'--config.seeds={seeds}']
   began, used = time.time(), seconds_of_children()
   subprocess.run(
@@ -160,11 +218,18 @@ def train(
     check=True,
     stdout=subprocess.DEVNULL,
   )
+  spent = {
+    'minutes': (time.time() - began) / 60,
+    'cpu_minutes': (seconds_of_children() - used) / 60,
+  }
   found = scores_of(workdir, seeds)
+  runs = [workdir / f'seed-{seed}' for seed in found['seeds']]
   summary = found['summary'].get(reference.split, {})
   return {
     'command': [argv[0], *(f'--config.{k}={v}' for k, v in settings.items())],
     'files': dict(reference.files),
+    'fitted': reference.fitted,
+    'origin': reference.origin,
     'metric': reference.metric,
     'goal': reference.goal,
     'split': reference.split,
@@ -172,10 +237,84 @@ def train(
     'steps': found['steps'],
     'rows': found['rows'].get(reference.split, []),
     'summary': summary.get(reference.metric, {}),
-    'minutes': round((time.time() - began) / 60, 1),
-    'cpu_minutes': round((seconds_of_children() - used) / 60, 1),
+    'baseline': baseline(runs) if name == 'newwiki' else {},
+    'curve': curve(runs, reference.metric),
+    **add_up(spent, workdir / 'spent.json'),
     'environment': describe_environment(),
   }
+
+
+def files_of(
+  reference: Reference, data: pathlib.Path, workdir: pathlib.Path
+) -> dict[str, Any]:
+  """Returns the settings that say where the records are."""
+  found = {f'data.{k}': data / path for k, path in reference.files.items()}
+  if not reference.fitted:
+    return found
+  rows = reading.read('questions', 'squad', str(found['data.train'])).rows
+  workdir.mkdir(parents=True, exist_ok=True)
+  some = workdir / 'some.jsonl'
+  with some.open('w') as file:
+    for row in rows[: reference.fitted]:
+      fields = {key: row[key] for key in row if key != 'where'}
+      print(json.dumps(fields, ensure_ascii=False), file=file)
+  both = dict.fromkeys(('data.train', 'data.validation'), some)
+  return {'data.format': 'jsonl', **both}
+
+
+def origin_of(
+  reference: Reference, data: pathlib.Path, root: pathlib.Path, steps: int
+) -> dict[str, Any]:
+  """Returns the settings that say what it has of a BERT, which is trained."""
+  bert = wikitext_models.train(
+    'bert', data / wikitext_models.FILES, root / 'wikitext_bert', steps
+  )
+  if reference.origin == 'parameters':  # It has learned without dropout.
+    return {'init_from': bert, **dict.fromkeys(DROPOUT, 0.1)}
+  tokenizer = {'data.tokenizer': bert / 'tokenizer', 'data.vocab_size': None}
+  return {'model.vocab_size': None, **tokenizer}
+
+
+def baseline(runs: list[pathlib.Path]) -> dict[str, Any]:
+  """Returns what overlap of words achieves on what each run is scored on."""
+  rows = []
+  for run in runs:
+    config = run_config.read(run / 'config.json')
+    config['data'] |= {'tokenizer': str(run / 'tokenizer')}
+    parts = assemble(evaluation.alone(config), splits=['validation'])
+    asked = parts.dataset.read('validation')
+    answers = {
+      row['id']: sliding_window.answer(row['question'], row['context'])
+      for row in asked
+    }
+    rows.append(squad.score(config['task']['version'], asked, answers))
+  return {'rows': rows, 'summary': seeds_table.aggregate(rows)}
+
+
+def curve(runs: list[pathlib.Path], metric: str) -> dict[str, list[float]]:
+  """Returns the means over the runs of their evaluations."""
+  lines = [
+    [
+      line
+      for line in run_log.read(run / 'metrics.jsonl')
+      if line['split'] == 'eval'
+    ]
+    for run in runs
+  ]
+  scores = np.array([[line[metric] for line in one] for one in lines])
+  return {
+    'step': [line['step'] for line in lines[0]],
+    'mean': scores.mean(axis=0).tolist(),
+    'standard_deviation': scores.std(axis=0, ddof=1).tolist(),
+  }
+
+
+def add_up(spent: Mapping[str, float], path: pathlib.Path) -> dict[str, float]:
+  """Returns the time of all calls that worked at the same runs."""
+  before = json.loads(path.read_text()) if path.exists() else {}
+  total = {key: spent[key] + before.get(key, 0.0) for key in spent}
+  path.write_text(json.dumps(total) + '\n')
+  return {key: round(minutes, 1) for key, minutes in total.items()}
 
 
 def scores_of(workdir: pathlib.Path, seeds: int) -> dict[str, Any]:

@@ -12,7 +12,10 @@
       GPT-2 124M with nanoGPT's settings: 600k steps of half a million tokens.
       Not run here; nanoGPT reports 2.85 nats on OpenWebText, 4 days, 8 A100.
 
-Variants: demo (default), debug, nano, baby, article, and every size of GPT-1, 2
+  ... --config=configs/gpt.py:wikitext --config.data.path='wikitext2/*.txt'
+      As large as configs/bert.py:wikitext, with as many tokens of the same text.
+
+Variants: demo (default), debug, nano, baby, wikitext, article, and every size of GPT-1, 2
 and 3 by its name, such as gpt2-xl or gpt3-1.3b.
 """
 
@@ -23,6 +26,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   """Returns the run named `variant`."""
   variant = variant or 'demo'
   small = {'demo': 'nano', 'debug': 'nano', 'nano': 'nano', 'baby': 'baby'}
+  small |= {'wikitext': 'gpt2'}
   config = config_dict.ConfigDict()
   config.num_steps = 600_000
   config.batch_size = 480
@@ -82,6 +86,13 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.data.update(vocab_size=None, validation=0.2)
     config.eval.every = config.checkpoint.every = 10
     config.optimizer.warmup_steps = 5
+  if variant == 'wikitext':
+    config.update(num_steps=2000, batch_size=32)
+    config.model.update(num_layers=4, num_heads=4, embed_dim=256)
+    config.model.update(mlp_dim=1024, vocab_size=8192, max_len=128)
+    config.data.update(source='wikitext', vocab_size=8192, length=64)
+    config.optimizer.update(learning_rate=1e-3, end_learning_rate=1e-4)
+    config.optimizer.update(warmup_steps=300, b2=0.99)
   if variant == 'article':
     config.update(num_steps=10_000, batch_size=32)
     config.data.update(source='stdlib', vocab_size=10_000, length=128)

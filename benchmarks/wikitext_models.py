@@ -1,0 +1,47 @@
+"""A small GPT and a small BERT of WikiText-2, of which other benchmarks are.
+
+Both have 4 layers of 256 and learn from as many tokens of the same text, as the
+variants `wikitext` of configs/gpt.py and configs/bert.py say, but for longer.
+"""
+
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+FILES = 'wikitext2/wikitext2_train_valid.zip'
+NUM_STEPS = 8000
+
+
+def train(
+  family: str, archive: pathlib.Path, workdir: pathlib.Path, steps: int = 0
+) -> pathlib.Path:
+  """Returns the workdir of a model, which is trained if it is not yet.
+
+  Args:
+    family: 'gpt' or 'bert'.
+    archive: With train.txt and valid.txt.
+    workdir: Where the model is, or shall be.
+    steps: Of a trial; 0: `NUM_STEPS`.
+  """
+  text = workdir.parent / 'wikitext2'
+  text.mkdir(parents=True, exist_ok=True)
+  with zipfile.ZipFile(archive) as files:
+    for name in ('train.txt', 'valid.txt'):
+      if not (text / name).exists():
+        (text / name).write_bytes(files.read(f'wikitext2/{name}'))
+  settings = {
+    'num_steps': steps or NUM_STEPS,
+    'data.path': f'{text}/*.txt',
+    'checkpoint.keep': 1,
+    'checkpoint.best': 'loss',
+    'log.tensorboard': False,
+  }
+  if steps:
+    every = {'eval.every': steps, 'checkpoint.every': steps}
+    settings |= {'optimizer.warmup_steps': 1, **every}
+  argv = [f'--config=configs/{family}.py:wikitext', f'--workdir={workdir}']
+  argv += [f'--config.{key}={value}' for key, value in settings.items()]
+  command = [sys.executable, '-m', 'experiments.train', *argv]
+  subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+  return workdir

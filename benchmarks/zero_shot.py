@@ -1,0 +1,86 @@
+"""Asks a small GPT and a small BERT for minimal pairs and a text's perplexity.
+
+  python -m benchmarks.zero_shot --data=DIR
+
+DIR has wikitext2/wikitext2_train_valid.zip, wikitext2/test.txt and
+blimp/BLiMP.zip. Both models are trained first, in --workdir; then all 67
+paradigms of BLiMP are scored, and the perplexity of the GPT on the test set.
+Writes benchmarks/results/zero_shot.json, which is the last line of stdout, or
+with --steps and --limit (a trial) nothing. Two hours on 2 cores.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from benchmarks import wikitext_models
+from experiments import command
+from lm.training import run_log
+from lm.training.workdir import describe_environment
+
+RESULTS = pathlib.Path(__file__).parent / 'results' / 'zero_shot.json'
+FORMS = {'gpt': ('left_to_right',), 'bert': ('pll', 'pll_word_l2r')}
+STRIDE = 16
+
+
+def main(
+  data: str,
+  workdir: str = 'runs/applications',
+  steps: int = 0,
+  limit: int = 0,
+  out: str = str(RESULTS),
+) -> None:
+  """Trains and asks them.
+
+  Args:
+    data: The folder of the data.
+    workdir: Where the models are.
+    steps: A trial of so many, of which nothing is kept.
+    limit: How many pairs of each paradigm, or articles; 0: all.
+    out: The file that is written; '' for none.
+  """
+  root, there = pathlib.Path(workdir), pathlib.Path(data)
+  archive = there / wikitext_models.FILES
+  scores: dict[str, Any] = {}
+  for family, forms in FORMS.items():
+    model = root / f'wikitext_{family}'
+    wikitext_models.train(family, archive, model, steps)
+    told = scores[family] = {'trained': trained(model)}
+    for form in forms:
+      asked = ['--task=blimp', f'--data={there}/blimp', f'--form={form}']
+      told[form] = score(model, asked, limit)
+    if family == 'gpt':
+      asked = ['--task=perplexity', f'--data={there}/wikitext2/test.txt']
+      asked += ['--documents=wikitext', f'--stride={STRIDE}']
+      told['perplexity'] = score(model, asked, limit)
+  measured = {'scores': scores, 'environment': describe_environment()}
+  if out and not steps and not limit:
+    text = json.dumps(measured, indent=2) + '\n'
+    pathlib.Path(out).write_text(text)
+  command.report(measured)
+
+
+def trained(model: pathlib.Path) -> dict[str, float]:
+  """Returns the best evaluation of a run, and after which step it was."""
+  lines = run_log.read(model / 'metrics.jsonl')
+  evals = [line for line in lines if line['split'] == 'eval']
+  best = min(evals, key=lambda line: line['loss'])
+  return {key: best[key] for key in ('step', 'loss')}
+
+
+def score(model: pathlib.Path, asked: list[str], limit: int) -> dict[str, Any]:
+  """Returns what `experiments.score` prints of a model."""
+  argv = [f'--workdir={model}', f'--limit={limit}', *asked]
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.score', *argv],
+    check=True,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == '__main__':
+  command.run(main)
