@@ -66,11 +66,11 @@ def multiply(
   merges whatever made it, such as the slope of an activation: a quarter of the
   time of a small model's step. Here the smaller one is.
   """
-  return jnp.tensordot(x, kernel, count)
+  return _product(x, kernel, count)
 
 
 def _multiply_forward(count, x, kernel):
-  return jnp.tensordot(x, kernel, count), (x, kernel)
+  return _product(x, kernel, count), (x, kernel)
 
 
 def _multiply_backward(count, kept, cotangent):
@@ -78,14 +78,24 @@ def _multiply_backward(count, kept, cotangent):
   rows = tuple(range(x.ndim - count))
   features = kernel.ndim - count
   outputs = tuple(range(len(rows), cotangent.ndim))
-  of_x = jnp.tensordot(
-    cotangent, kernel, (outputs, tuple(range(count, kernel.ndim)))
-  )
+  of_x = _product(cotangent, kernel, (outputs, tuple(range(count, kernel.ndim))))
   if x.size <= cotangent.size:
-    return of_x, jnp.tensordot(x, cotangent, (rows, rows))
-  of_kernel = jnp.tensordot(cotangent, x, (rows, rows))
+    return of_x, _product(x, cotangent, (rows, rows))
+  of_kernel = _product(cotangent, x, (rows, rows))
   order = (*range(features, kernel.ndim), *range(features))
   return of_x, of_kernel.transpose(order)
+
+
+def _product(x, y, axes):
+  """Is `jnp.tensordot`, in the way that is quick where it runs.
+
+  A CPU's compiler uses the processor's own products of bfloat16, twice as fast,
+  for those alone that are asked for in float32 (jax 0.10; of 0.12, for all).
+  """
+  if jax.default_backend() != 'cpu':
+    return jnp.tensordot(x, y, axes)
+  whole = jnp.tensordot(x, y, axes, preferred_element_type=jnp.float32)
+  return whole.astype(jnp.result_type(x, y))
 
 
 multiply.defvjp(_multiply_forward, _multiply_backward)

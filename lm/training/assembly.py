@@ -134,11 +134,10 @@ def check_room(
     needed += reader.length
   if reader.objective == 'answers' and needed > max_len:
     raise UserError(
-      f'An answer of {made} tokens to a text of'
-      f' {reader.length} takes {needed} positions of this model, which has'
-      f' {max_len}. Lower config.data.length, config.data.target_length or'
-      ' config.task.max_new_tokens, or'
-      ' raise config.model.max_len.'
+      f'An answer of {made} tokens to a text of {reader.length} takes {needed}'
+      f' positions of this model, which has {max_len}. Lower config.data.length,'
+      ' config.data.target_length or config.task.max_new_tokens, or raise'
+      ' config.model.max_len.'
     )
 
 
