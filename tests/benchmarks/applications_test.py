@@ -1,0 +1,72 @@
+"""The references are of files that are there, and are told as they were run."""
+
+import json
+import pathlib
+
+import pytest
+
+from benchmarks import applications
+from experiments import config_file
+from lm.training.sections import SECTIONS
+from lm.types import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize('name', applications.REFERENCES)
+def test_each_is_a_config_whose_files_are_in_the_data(name, shared, tmp_path):
+  reference = applications.REFERENCES[name]
+  for path in reference.files.values():
+    for side in ('en', 'de') if '{' in path else ('',):
+      found = path.replace('{en,de}', side)
+      assert (shared / 'data' / found).exists()
+  config = config_file.load(
+    f'{ROOT}/configs/{reference.config}', dict(reference.settings), SECTIONS
+  )
+  # What is scored is not what the checkpoint is chosen by.
+  assert reference.split == 'test' or config.checkpoint.best == ''
+
+
+def test_a_few_questions_are_written_to_be_learned_and_scored(shared, tmp_path):
+  reference = applications.REFERENCES['newwiki_fitted']
+  found = applications.files_of(reference, shared / 'data', tmp_path / 'run')
+  assert found['data.format'] == 'jsonl'
+  assert found['data.train'] == found['data.validation']
+  rows = [json.loads(x) for x in found['data.train'].read_text().splitlines()]
+  assert len(rows) == reference.fitted == 200
+  for row in rows:
+    for answer in row['answers']:
+      start = answer['start']
+      end = start + len(answer['text'])
+      assert row['context'][start:end] == answer['text']
+
+
+def test_a_curve_is_the_mean_over_the_runs(tmp_path):
+  for seed, scores in enumerate([(1.0, 4.0), (3.0, 4.0)]):
+    (tmp_path / f'{seed}').mkdir()
+    lines = [{'step': 5, 'split': 'train', 'loss': 1.0}]
+    lines += [
+      {'step': 10 * i, 'split': 'eval', 'bleu': score}
+      for i, score in enumerate(scores, 1)
+    ]
+    text = ''.join(json.dumps(line) + '\n' for line in lines)
+    (tmp_path / f'{seed}' / 'metrics.jsonl').write_text(text)
+  runs = [tmp_path / '0', tmp_path / '1']
+  assert applications.curve(runs, 'bleu') == {
+    'step': [10, 20],
+    'mean': [2.0, 4.0],
+    'standard_deviation': [pytest.approx(2**0.5), 0.0],
+  }
+
+
+def test_the_time_of_several_calls_is_added_up(tmp_path):
+  path = tmp_path / 'spent.json'
+  applications.add_up({'minutes': 1.25}, path)
+  assert applications.add_up({'minutes': 2.5}, path) == {'minutes': 3.8}
+
+
+def test_what_there_is_not_and_a_single_seed_are_refused(tmp_path):
+  with pytest.raises(UserError, match="no reference 'sst3'"):
+    applications.main('data', only=('sst3',))
+  with pytest.raises(UserError, match='--seeds=2'):
+    applications.scores_of(tmp_path, 1)
