@@ -21,13 +21,12 @@ import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks import wikitext_models
 from experiments import command
+from lm.analysis import curves
 from lm.records import reading
 from lm.tasks import seeds_table, sliding_window, squad
-from lm.training import evaluation, run_config, run_log
+from lm.training import evaluation, run_config
 from lm.training.assembly import assemble
 from lm.training.workdir import describe_environment
 from lm.types import UserError
@@ -238,7 +237,9 @@ def train(
     'rows': found['rows'].get(reference.split, []),
     'summary': summary.get(reference.metric, {}),
     'baseline': baseline(runs) if name == 'newwiki' else {},
-    'curve': curve(runs, reference.metric),
+    'curve': curves.summarize(
+      [curves.read(run, metric=reference.metric) for run in runs]
+    ),
     **add_up(spent, workdir / 'spent.json'),
     'environment': describe_environment(),
   }
@@ -289,24 +290,6 @@ def baseline(runs: list[pathlib.Path]) -> dict[str, Any]:
     }
     rows.append(squad.score(config['task']['version'], asked, answers))
   return {'rows': rows, 'summary': seeds_table.aggregate(rows)}
-
-
-def curve(runs: list[pathlib.Path], metric: str) -> dict[str, list[float]]:
-  """Returns the means over the runs of their evaluations."""
-  lines = [
-    [
-      line
-      for line in run_log.read(run / 'metrics.jsonl')
-      if line['split'] == 'eval'
-    ]
-    for run in runs
-  ]
-  scores = np.array([[line[metric] for line in one] for one in lines])
-  return {
-    'step': [line['step'] for line in lines[0]],
-    'mean': scores.mean(axis=0).tolist(),
-    'standard_deviation': scores.std(axis=0, ddof=1).tolist(),
-  }
 
 
 def add_up(spent: Mapping[str, float], path: pathlib.Path) -> dict[str, float]:

@@ -41,24 +41,6 @@ def test_a_few_questions_are_written_to_be_learned_and_scored(shared, tmp_path):
       assert row['context'][start:end] == answer['text']
 
 
-def test_a_curve_is_the_mean_over_the_runs(tmp_path):
-  for seed, scores in enumerate([(1.0, 4.0), (3.0, 4.0)]):
-    (tmp_path / f'{seed}').mkdir()
-    lines = [{'step': 5, 'split': 'train', 'loss': 1.0}]
-    lines += [
-      {'step': 10 * i, 'split': 'eval', 'bleu': score}
-      for i, score in enumerate(scores, 1)
-    ]
-    text = ''.join(json.dumps(line) + '\n' for line in lines)
-    (tmp_path / f'{seed}' / 'metrics.jsonl').write_text(text)
-  runs = [tmp_path / '0', tmp_path / '1']
-  assert applications.curve(runs, 'bleu') == {
-    'step': [10, 20],
-    'mean': [2.0, 4.0],
-    'standard_deviation': [pytest.approx(2**0.5), 0.0],
-  }
-
-
 def test_the_time_of_several_calls_is_added_up(tmp_path):
   path = tmp_path / 'spent.json'
   applications.add_up({'minutes': 1.25}, path)
