@@ -51,6 +51,7 @@ def main(
   step: int | None = None,
   batch_tokens: int = TOKENS,
   out: str | None = None,
+  answers: str | None = None,
 ) -> None:
   """Prints a table on stderr, and JSON on the last line of stdout.
 
@@ -78,6 +79,8 @@ def main(
       config.checkpoint.best, or else the newest.
     batch_tokens: How many tokens the model reads at once.
     out: A file to write the JSON to, as well.
+    answers: Of questions and pairs, a file for a line about each: its id, and
+      whether the answer is right.
   """
   if task not in TASKS:
     raise UserError(
@@ -97,8 +100,8 @@ def main(
         f'--{name} is of --task={" or ".join(ONLY_OF[name])}, and the task is'
         f' {task!r}. Leave it away.'
       )
-  if out:
-    _check_writable(out)
+  for path in filter(None, (out, answers)):
+    _check_writable(path)
   tasks = {
     'blimp': judge_pairs,
     'choices': judge_choices,
@@ -113,6 +116,11 @@ def main(
     found, task, data, form, limit, batch_tokens=batch_tokens, **options
   )
   seconds = time.perf_counter() - began
+  right = result.pop('right', {})
+  if answers:
+    lines = ({'id': id, 'right': is_right} for id, is_right in right.items())
+    text = ''.join(json.dumps(line) + '\n' for line in lines)
+    pathlib.Path(answers).write_text(text, 'utf-8')
   told = {} if found.step is None else {'step': found.step}
   told |= {'task': task, 'form': form, **result, 'seconds': seconds}
   if out:

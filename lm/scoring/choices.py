@@ -90,8 +90,9 @@ def judge(
 def summary(questions: Sequence[Question], found: Scores) -> dict[str, Any]:
   """Returns the share of right answers by the sum, and by the means.
 
-  `accuracy` is by the log-probability of a choice; the others divide it by how
-  many tokens or bytes were scored. A tie with another choice is wrong.
+  `accuracy` is by the log-probability of a choice, and so is `right`, of each
+  question by its id; the others divide it by how many tokens or bytes were
+  scored. A tie with another choice is wrong.
   """
   measures = {
     'accuracy': found.log_probs,
@@ -99,10 +100,12 @@ def summary(questions: Sequence[Question], found: Scores) -> dict[str, Any]:
     'accuracy_per_byte': found.log_probs / np.maximum(found.num_bytes, 1),
   }
   sizes = [len(question.spans) for question in questions]
-  return {
-    name: float(np.mean([*_right(questions, values)]))
-    for name, values in measures.items()
-  } | {
+  right = {
+    name: [*_right(questions, values)] for name, values in measures.items()
+  }
+  ids = (question.id for question in questions)
+  return {name: float(np.mean(each)) for name, each in right.items()} | {
+    'right': dict(zip(ids, right['accuracy'])),
     'chance': float(np.mean([1 / size for size in sizes])),
     'questions': len(questions),
     'tokens': int(found.num_tokens.sum()),

@@ -87,7 +87,10 @@ def judge(
   *,
   batch_tokens: int = batches.TOKENS,
 ) -> dict[str, Any]:
-  """Returns the accuracies of a model as `summary`, and how much it has read."""
+  """Returns the accuracies of a model as `summary`, and how much it has read.
+
+  `right` tells of each pair, by its place, whether the model is.
+  """
   spans = [
     texts.Span('', sentence, name=pair.place)
     for pair in pairs
@@ -97,7 +100,9 @@ def judge(
     model, params, tokenizer, spans, form, batch_tokens=batch_tokens
   )
   good, bad = found.log_probs.reshape(-1, 2).T
-  return summary(pairs, good > bad) | {
+  right = good > bad
+  return summary(pairs, right) | {
+    'right': dict(zip((pair.place for pair in pairs), right.tolist())),
     'ties': int(np.sum(good == bad)),
     'tokens': int(found.num_tokens.sum()),
   }

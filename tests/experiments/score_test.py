@@ -46,9 +46,14 @@ def run(capsys, *args, **options):
 def test_every_family_judges_minimal_pairs(family, tmp_path, capsys):
   name, directory = family
   (tmp_path / 'a.jsonl').write_text(jsonl(PAIRS))
-  out = tmp_path / 'result.json'
+  out, answers = tmp_path / 'result.json', tmp_path / 'answers'
   found, table = run(
-    capsys, directory, 'blimp', str(tmp_path / 'a.jsonl'), out=str(out)
+    capsys,
+    directory,
+    'blimp',
+    str(tmp_path / 'a.jsonl'),
+    out=str(out),
+    answers=str(answers),
   )
   assert found['form'] == FORMS[name]
   third = pytest.approx(1 / 3)
@@ -61,6 +66,9 @@ def test_every_family_judges_minimal_pairs(family, tmp_path, capsys):
   assert rows[-2][-5:] == ['33.3', '61.2', '69.8', '69.6', '83.0']
   assert rows[-1] == ['chance', *['50.0'] * 5]
   assert json.loads(out.read_text()) == found
+  told = [json.loads(each) for each in answers.read_text().splitlines()]
+  assert len({each['id'] for each in told}) == 6
+  assert [each['right'] for each in told].count(True) == 2
 
 
 def test_the_authors_figures_stand_beside_ours(gpt, tmp_path, capsys):

@@ -104,6 +104,7 @@ def test_the_likeliest_is_right_by_the_sum_or_by_the_mean():
     'accuracy': pytest.approx(1 / 3),  # -2 > -3; -6 < -4.
     'accuracy_per_token': pytest.approx(1 / 3),  # -2 < -1; -3 > -4.
     'accuracy_per_byte': pytest.approx(1 / 3),  # -1 < -3/4; -3/2 > -2.
+    'right': {'0': True, '1': False, '2': False},
     'chance': pytest.approx((1 / 2 + 1 / 2 + 1 / 4) / 3),
     'questions': 3,
     'tokens': 11,
@@ -129,3 +130,4 @@ def test_a_model_of_each_family_chooses(tmp_path, family, form):
   spans = [Span('The ', animal, ' sat.') for animal in ('cat', 'dog')]
   cat, dog = texts.span_scores(*one, spans, form).log_probs
   assert cat != dog
+  assert [*found['right'].values()] == [cat > dog, dog > cat]
