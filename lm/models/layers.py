@@ -78,7 +78,9 @@ def _multiply_backward(count, kept, cotangent):
   rows = tuple(range(x.ndim - count))
   features = kernel.ndim - count
   outputs = tuple(range(len(rows), cotangent.ndim))
-  of_x = _product(cotangent, kernel, (outputs, tuple(range(count, kernel.ndim))))
+  of_x = _product(
+    cotangent, kernel, (outputs, tuple(range(count, kernel.ndim)))
+  )
   if x.size <= cotangent.size:
     return of_x, _product(x, cotangent, (rows, rows))
   of_kernel = _product(cotangent, x, (rows, rows))
