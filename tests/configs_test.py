@@ -17,7 +17,7 @@ from lm.types import UserError
 
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 SMALL = {
-  'gpt': ['', 'demo', 'debug'],
+  'gpt': ['', 'demo', 'debug', 'wikitext'],
   'bert': ['', 'demo', 'debug', 'wikitext'],
   'roberta': ['', 'debug', 'wikitext'],
   't5': ['', 'debug', 'wikitext'],
