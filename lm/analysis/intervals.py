@@ -1,0 +1,300 @@
+"""How sure a difference between two variants is.
+
+There are two questions, and an interval answers one of them. Would these same
+models differ on other examples? The bootstrap over examples says. Would models
+trained with other seeds differ? Student's t over seeds says; from three seeds
+no resampling could, for it would see only two thirds of their variance.
+
+Every difference is the second variant less the first.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import special
+
+from lm.types import UserError
+
+Number = float | int
+Scores = Mapping[str, Number]  # By the id of an example.
+
+MOST = 2**22  # Examples drawn at once: 32 MB of indices.
+
+
+class Interval(NamedTuple):
+  """A number, and between which two the true one is.
+
+  Attributes:
+    estimate: What was measured; None if a run has no number.
+    low: None, as `high`, where there is no interval; `method` says why.
+    high: The other end.
+    level: Of how many such intervals the true number is in, as a share.
+    method: In words, for a report.
+  """
+
+  estimate: float | None
+  low: float | None
+  high: float | None
+  level: float
+  method: str
+
+
+class Summary(NamedTuple):
+  """Of a number measured several times.
+
+  Attributes:
+    n: How many times.
+    mean: None if one of them is no number.
+    std: The standard deviation, by n - 1; None of a single one, too.
+  """
+
+  n: int
+  mean: float | None
+  std: float | None
+
+
+def summarize(values: Sequence[Number]) -> Summary:
+  """Returns the mean and standard deviation of a score over seeds."""
+  n = len(values)
+  if n == 0 or not np.isfinite(values).all():
+    return Summary(n, None, None)
+  if np.ptp(values) == 0:  # Their mean in floating point may be another.
+    return Summary(n, float(values[0]), 0.0 if n > 1 else None)
+  return Summary(n, float(np.mean(values)), float(np.std(values, ddof=1)))
+
+
+def student(values: Sequence[Number], level: float = 0.95) -> Interval:
+  """Returns the interval of a variant's mean, by Student's t over its seeds.
+
+  Args:
+    values: One of each seed.
+    level: A share.
+  """
+  n, mean, std = summarize(values)
+  counted = f'{n} seed{"s" * (n != 1)}'
+  if mean is None or std is None:
+    return _without(mean, level, f'over {counted}')
+  method = f"Student's t over {counted}"
+  return around(mean, std / math.sqrt(n), n - 1, level, method)
+
+
+def welch(
+  first: Sequence[Number], second: Sequence[Number], level: float = 0.95
+) -> Interval:
+  """Returns the interval of the difference between two variants' means.
+
+  By Student's t over seeds with unequal variances (Welch 1947), which two
+  variants with as many seeds lose next to nothing by.
+
+  Args:
+    first: One of each seed.
+    second: The same, of the other variant.
+    level: A share.
+  """
+  one, other = summarize(first), summarize(second)
+  counted = f'over {one.n} and {other.n} seeds'
+  if one.mean is None or other.mean is None:
+    return _without(None, level, counted)
+  difference = other.mean - one.mean
+  if one.std is None or other.std is None:
+    return _without(difference, level, counted)
+  variances = [part.std**2 / part.n for part in (one, other)]
+  total = sum(variances)
+  freedom = 1.0
+  if total > 0:
+    shares = [variance / total for variance in variances]
+    freedom = 1 / (
+      shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1)
+    )
+  method = f"Welch's t (Student's with unequal variances) {counted}"
+  return around(difference, math.sqrt(total), freedom, level, method)
+
+
+def paired_student(
+  first: Mapping[int, Number], second: Mapping[int, Number], level: float = 0.95
+) -> Interval:
+  """Returns the interval of the mean difference at seeds that both have.
+
+  It is the narrower one only where a seed is as lucky for one variant as for the
+  other, by more than the degrees of freedom that it loses: with three seeds it
+  has 2 of them, and `welch` up to 4.
+
+  Args:
+    first: By seed.
+    second: By the same seeds.
+    level: A share.
+
+  Raises:
+    UserError: The seeds are not the same.
+  """
+  if first.keys() != second.keys():
+    raise UserError(
+      f'The first variant has the seeds {sorted(first)}, the second'
+      f' {sorted(second)}: they make no pairs. Run both with the same seeds, or'
+      ' compare them as independent (welch).'
+    )
+  differences = [second[seed] - first[seed] for seed in first]
+  found = student(differences, level)
+  if found.low is None:
+    return found
+  method = f"paired Student's t over {len(first)} seeds that both have"
+  return found._replace(method=method)
+
+
+def paired_bootstrap(
+  first: Sequence[Scores],
+  second: Sequence[Scores],
+  *,
+  weights: Scores | None = None,
+  level: float = 0.95,
+  resamples: int = 10_000,
+  seed: int = 0,
+) -> Interval:
+  """Returns the interval of the difference of means, over other examples.
+
+  The examples are drawn anew with what both variants made of them, and the ends
+  are bias-corrected and accelerated (BCa; Efron 1987). The scores of several
+  seeds are averaged for each example before that, so the interval is of these
+  trained models and says nothing of other seeds. From fewer than 100 examples it
+  is somewhat too narrow, as all bootstraps are.
+
+  Args:
+    first: Of each seed, the scores by example.
+    second: The same, of the other variant.
+    weights: Of each example, such as its bytes; None: all count the same.
+    level: A share.
+    resamples: How often the examples are drawn.
+    seed: Of the draws.
+
+  Raises:
+    UserError: The examples are not the same.
+  """
+  ids = _ids_of(first, second)
+  if weights is not None:
+    _check_weights(weights, ids)
+  mean = lambda runs: np.mean([[run[id] for id in ids] for run in runs], axis=0)
+  differences = mean(second) - mean(first)
+  n, counts = len(ids), (len(first), len(second))
+  counted = f'over {n:,} example{"s" * (n != 1)}'
+  if not np.isfinite(differences).all():
+    return _without(None, level, counted)
+  each = np.array([1.0 if weights is None else weights[id] for id in ids])
+  estimate = float(np.average(differences, weights=each))
+  if n == 1:
+    return _without(estimate, level, counted)
+  method = f'paired bootstrap {counted} (BCa, {resamples:,} resamples)'
+  if counts != (1, 1):
+    method += f', scores averaged over {counts[0]} and {counts[1]} seeds before'
+  if np.ptp(differences) == 0:
+    same = float(differences[0])
+    return Interval(same, same, same, _share(level), method)
+  drawn = _draw(differences, each, resamples, np.random.default_rng(seed))
+  shares = _accelerated(drawn, differences, each, level)
+  low, high = np.quantile(drawn, shares).tolist()
+  return Interval(estimate, low, high, level, method)
+
+
+def _draw(
+  differences: Float[np.ndarray, 'n'],
+  weights: Float[np.ndarray, 'n'],
+  resamples: int,
+  rng: np.random.Generator,
+) -> Float[np.ndarray, 'resamples']:
+  """Returns the weighted mean of as many draws of the examples."""
+  n, equal = len(weights), np.ptp(weights) == 0
+  rows = max(1, MOST // n)
+  totals, means = differences * weights, []
+  for start in range(0, resamples, rows):
+    picked = rng.integers(n, size=(min(rows, resamples - start), n))
+    weight = n * weights[0] if equal else weights[picked].sum(axis=1)
+    means.append(totals[picked].sum(axis=1) / weight)
+  return np.concatenate(means)
+
+
+def _accelerated(
+  drawn: Float[np.ndarray, 'resamples'],
+  differences: Float[np.ndarray, 'n'],
+  weights: Float[np.ndarray, 'n'],
+  level: float,
+) -> Float[np.ndarray, '2']:
+  """Returns at which shares of the draws the ends are (Efron 1987, 2.3, 6.6)."""
+  totals = differences * weights
+  estimate = totals.sum() / weights.sum()
+  # Draws as good as equal are so: their sums are in another order.
+  near = 1e-12 * np.abs(differences).max()
+  below = np.mean(drawn < estimate - near) + np.mean(drawn <= estimate + near)
+  bias = special.ndtri(below / 2)
+  left_out = (totals.sum() - totals) / (weights.sum() - weights)
+  pull = left_out.mean() - left_out
+  acceleration = np.sum(pull**3) / (6 * np.sum(pull**2) ** 1.5)
+  tail = (1 - _share(level)) / 2
+  shifted = bias + special.ndtri(np.array([tail, 1 - tail]))
+  return special.ndtr(bias + shifted / (1 - acceleration * shifted))
+
+
+def around(
+  estimate: float, error: float, freedom: Number, level: float, method: str
+) -> Interval:
+  """Returns the interval of Student's t around an estimate."""
+  quantile = special.stdtrit(freedom, (1 + _share(level)) / 2)
+  half = float(quantile * error)
+  return Interval(estimate, estimate - half, estimate + half, level, method)
+
+
+def _without(estimate: float | None, level: float, counted: str) -> Interval:
+  """Returns an estimate that has no interval, or none at all, and says why."""
+  why = (
+    'a score is no number' if estimate is None else 'one alone has no spread'
+  )
+  method = f'no interval {counted}: {why}'
+  return Interval(estimate, None, None, _share(level), method)
+
+
+def _share(level: float) -> float:
+  """Returns the level, which must be a share."""
+  if not 0 < level < 1:
+    raise UserError(
+      f'The level of an interval is {level}, but it is a share. Set it between 0'
+      ' and 1; 0.95 is usual.'
+    )
+  return level
+
+
+def _ids_of(first: Sequence[Scores], second: Sequence[Scores]) -> list[str]:
+  """Returns the ids of the examples, which all runs must have scored."""
+  if not first or not second or not first[0]:
+    raise UserError(
+      'A variant has no scored example, so there is nothing to compare. Evaluate'
+      ' both variants first.'
+    )
+  ids = first[0].keys()
+  for name, runs in (('first', first), ('second', second)):
+    for number, run in enumerate(runs):
+      missing, more = ids - run.keys(), run.keys() - ids
+      if missing or more:
+        raise UserError(
+          f'Run {number} of the {name} variant has scored other examples than'
+          f' run 0 of the first: {_named(missing)} missing, {_named(more)} more.'
+          ' Pairs need both variants to answer the same. Evaluate them on the'
+          ' same data, with the same limit.'
+        )
+  return list(ids)
+
+
+def _named(ids: set[str]) -> str:
+  """Returns how many ids there are, and the first of them."""
+  some = ', '.join(map(repr, sorted(ids)[:3]))
+  return f'{len(ids)} ({some})' if ids else 'none'
+
+
+def _check_weights(weights: Scores, ids: Sequence[str]) -> None:
+  """Raises UserError unless every example has a weight above 0."""
+  for id in ids:
+    if not 0 < weights.get(id, 0) < math.inf:
+      raise UserError(
+        f'Example {id!r} has the weight {weights.get(id)}, but it must be above'
+        ' 0. Leave out what has no weight, such as a text of no bytes.'
+      )
