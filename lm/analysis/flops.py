@@ -47,9 +47,9 @@ PEAKS = (
 # pattern found in its path decides.
 SEEN_BY = (
   (r'cross/(key|value)/', 'source'),
-  (r'^decoder/', 'row'),
+  (r'^(decoder/|generator)', 'row'),
   (r'^encoder/', 'source or row'),
-  (r'^(generator|transform|output_bias)', 'answers'),
+  (r'^(transform|output_bias)', 'answers'),
   (r'^(token|output)/embedding$', 'answers'),
   (r'^(pooler|label|next_sentence)/', 'text'),
   (r'^(tags|start|end|replaced)', 'row'),
