@@ -1,15 +1,36 @@
 """Pictures of what was measured."""
 
+import itertools
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+from matplotlib import ticker
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lm.data import atomic
 
 TRAIN, EVAL, INK = '#86a9d1', '#c8442b', '#444444'
+# Told apart by the colour-blind (Okabe and Ito 2008), on white; and by dashes on
+# a grey print. 7 and 4 make 28 different lines.
+COLORS = (
+  '#0072b2',
+  '#d55e00',
+  '#009e73',
+  '#cc79a7',
+  '#e69f00',
+  '#56b4e9',
+  '#000000',
+)
+DASHES = ('-', '--', '-.', ':')
+FEW = 25  # Points so few that each is marked.
+
+Points = Sequence[tuple[float | int, float | int | None]]
+Runs = Sequence[Points]  # Of one variant, one of each seed.
 
 
 def loss(
@@ -31,9 +52,7 @@ def loss(
     # What is not a number leaves a gap.
     return [(s, math.nan if value is None else value) for s, value in points]
 
-  # No pyplot: its state is the whole process's.
-  figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
-  axes = figure.add_subplot()
+  figure, axes = empty()
   train, evaluation = series('train'), series('eval')
   if train:
     axes.plot(*zip(*train), color=TRAIN, linewidth=1.2, label='training')
@@ -45,13 +64,106 @@ def loss(
       step, lowest = min(measured, key=lambda point: point[1])
       label += f', lowest {lowest:.3f} at step {step:,}'
     axes.plot(*zip(*evaluation), label=label, **style)
+  finish(figure, axes, target, title, ('step', 'loss (nats per token)'))
+
+
+def lines(
+  series: Mapping[str, Runs],
+  target: pathlib.Path,
+  title: str,
+  x_label: str,
+  y_label: str,
+  *,
+  log_x: bool = False,
+  log_y: bool = False,
+) -> None:
+  """Draws variants, the mean of each and a band of a standard deviation around.
+
+  Args:
+    series: By what the legend calls them. What is None or no number leaves a
+      gap; where the runs of a variant were not measured at the same places, they
+      are compared on lines between those, as far as all of them go.
+    target: The PNG to write, whole or not at all.
+    title: Above the picture.
+    x_label: What is to the right, with its unit.
+    y_label: What is upwards, with its unit.
+    log_x: Whether to the right every step multiplies.
+    log_y: The same upwards.
+  """
+  figure, axes = empty()
+  looks = zip(itertools.cycle(DASHES), itertools.cycle(COLORS))
+  for (name, runs), (dashes, color) in zip(series.items(), looks):
+    runs = [run for run in runs if run]
+    x, mean, std = band(runs)
+    marker = {'marker': 'o', 'markersize': 4} if len(x) <= FEW else {}
+    label = f'{name} (n = {len(runs)})' if len(runs) > 1 else name
+    axes.plot(
+      x, mean, dashes, color=color, label=label, linewidth=1.6, **marker
+    )
+    if len(runs) > 1:
+      edges = mean - std, mean + std
+      axes.fill_between(x, *edges, color=color, alpha=0.18, linewidth=0)
+  # What is not above 0 has no place on such an axis.
+  drawn = axes.get_lines()
+  if log_x and any((line.get_xdata() > 0).any() for line in drawn):
+    axes.set_xscale('log')
+  elif axes.get_xlim()[1] > 1e4:  # 16M, and not 1.6 with 1e7 in a corner.
+    axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
+  if log_y and any((line.get_ydata() > 0).any() for line in drawn):
+    axes.set_yscale('log')
+    axes.yaxis.set_major_formatter(ticker.LogFormatter())
+    axes.yaxis.set_minor_formatter(ticker.LogFormatter())
+  finish(figure, axes, target, title, (x_label, y_label))
+
+
+def band(runs: Runs) -> tuple[Float[np.ndarray, 'points'], ...]:
+  """Returns where runs are compared, and their mean and deviation there."""
+  if not runs:
+    return (np.zeros(0),) * 3
+  whole = [
+    np.array([(x, math.nan if y is None else y) for x, y in run], float)
+    for run in runs
+  ]
+  places = np.unique(np.concatenate([run[:, 0] for run in whole]))
+  first = max(run[0, 0] for run in whole)
+  last = min(run[-1, 0] for run in whole)
+  places = places[(places >= first) & (places <= last)]
+  heights = np.array([np.interp(places, *run.T) for run in whole])
+  spread = heights.std(axis=0, ddof=1) if len(whole) > 1 else 0 * heights[0]
+  return places, heights.mean(axis=0), spread
+
+
+def empty() -> tuple[Figure, Axes]:
+  """Returns a picture to draw in."""
+  # No pyplot: its state is the whole process's.
+  figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
+  return figure, figure.add_subplot()
+
+
+def finish(
+  figure: Figure,
+  axes: Axes,
+  target: pathlib.Path,
+  title: str,
+  labels: tuple[str, str],
+) -> None:
+  """Writes a picture, whole or not at all, with all that explains it.
+
+  Args:
+    figure: With what is drawn.
+    axes: Of it.
+    target: The PNG.
+    title: Above the picture.
+    labels: Of what is to the right and of what is upwards.
+  """
   axes.set_title(title, loc='left', color=INK, parse_math=False)
-  axes.set_xlabel('step', color=INK)
-  axes.set_ylabel('loss (nats per token)', color=INK)
-  axes.tick_params(colors=INK)
+  axes.set_xlabel(labels[0], color=INK, parse_math=False)
+  axes.set_ylabel(labels[1], color=INK, parse_math=False)
+  axes.tick_params(which='both', colors=INK)
   axes.grid(color='#e4e4e4', linewidth=0.8)
   axes.spines[['top', 'right']].set_visible(False)
-  if train or evaluation:
-    axes.legend(frameon=False, labelcolor=INK)
+  if axes.get_legend_handles_labels()[0]:
+    for text in axes.legend(frameon=False, labelcolor=INK).get_texts():
+      text.set_parse_math(False)
   with atomic.new_file(target) as part:
     figure.savefig(part, format='png')
