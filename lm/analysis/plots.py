@@ -28,6 +28,7 @@ COLORS = (
 )
 DASHES = ('-', '--', '-.', ':')
 FEW = 25  # Points so few that each is marked.
+ROOM = 5  # Lines whose legend finds a place among them.
 
 Points = Sequence[tuple[float | int, float | int | None]]
 Runs = Sequence[Points]  # Of one variant, one of each seed.
@@ -162,8 +163,13 @@ def finish(
   axes.tick_params(which='both', colors=INK)
   axes.grid(color='#e4e4e4', linewidth=0.8)
   axes.spines[['top', 'right']].set_visible(False)
-  if axes.get_legend_handles_labels()[0]:
-    for text in axes.legend(frameon=False, labelcolor=INK).get_texts():
+  if handles := axes.get_legend_handles_labels()[0]:
+    style = {'frameon': False, 'labelcolor': INK}
+    if len(handles) > ROOM:
+      legend = figure.legend(loc='outside right upper', **style)
+    else:
+      legend = axes.legend(**style)
+    for text in legend.get_texts():
       text.set_parse_math(False)
   with atomic.new_file(target) as part:
     figure.savefig(part, format='png')
