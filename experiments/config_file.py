@@ -46,7 +46,7 @@ def load(
   Raises:
     UserError: A key or a value that nothing can consume.
   """
-  config = _read(path)
+  config = read(path)
   origin = overrides.get('init_from', config.get('init_from', ''))
   if origin and inherited:
     taken = inherited(origin)
@@ -79,7 +79,7 @@ def complete(
   return _nested(known, _values(path, known, listed, overrides)).lock()
 
 
-def _read(path: str) -> Mapping[str, Any]:
+def read(path: str) -> Mapping[str, Any]:
   """Returns what the file lists, from its `get_config(variant)`."""
   name, _, variant = path.partition(':')
   file = pathlib.Path(name)

@@ -22,6 +22,7 @@ BELOW['records'] = {'types', 'data'}
 BELOW['tasks'] = {*BELOW}
 BELOW['training'] = {*BELOW}  # A run draws its curve and writes samples.
 BELOW['scoring'] = {*BELOW} - {'training', 'tasks'}
+BELOW['comparison'] = {*BELOW}
 BELOW['interop'] = {*BELOW}
 BELOW['pretrained'] = {*BELOW}  # A model with all that belongs to it.
 BELOW['__init__'] = {*BELOW}  # `lm.load` and the like.

@@ -1,0 +1,66 @@
+"""Where a layer is normalised: before its branch, or after (Xiong et al. 2020).
+
+  python -m experiments.compare --config=configs/compare/norm_position.py \\
+      --workdir=runs/norm_position --data=DIR
+      A GPT of 6 layers of 128 with both, and with less warm-up. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+
+  ... --config=configs/compare/norm_position.py:embedded
+      The same on the English prose that every Python has; it needs no data.
+
+Variants: wikitext (default), embedded.
+"""
+
+from ml_collections import config_dict
+
+VARIANTS = ('wikitext', 'embedded')
+
+
+def get_config(variant: str = 'wikitext') -> config_dict.ConfigDict:
+  """Returns the study named `variant`."""
+  variant = variant or 'wikitext'
+  if variant not in VARIANTS:
+    raise ValueError(
+      f'There is no {variant!r}. There are {", ".join(VARIANTS)}.'
+    )
+  data = {'source': 'wikitext', 'path': '{data}/wikitext2/*.txt'}
+  if variant == 'embedded':
+    data = {'source': 'stdlib', 'path': ''}
+  study = config_dict.ConfigDict()
+  study.question = (
+    'Does a model whose sums are normalised need more warm-up or a lower'
+    ' rate than one whose branches are?'
+  )
+  study.budget = config_dict.create(tokens=2e6)
+  study.tuning = config_dict.create(
+    learning_rates=(5e-4, 1e-3, 2e-3, 4e-3), share=0.3
+  )
+  study.shared = {
+    'batch_size': 32,
+    'model': {
+      'num_layers': 6,
+      'num_heads': 4,
+      'head_dim': 32,
+      'embed_dim': 128,
+      'mlp_dim': 512,
+      'max_len': 128,
+      'vocab_size': None,
+      'embedding_dropout': 0.0,
+      'attention_dropout': 0.0,
+      'residual_dropout': 0.0,
+    },
+    'data': {**data, 'vocab_size': 4096, 'length': 64},
+    'log': {'every': 20},
+  }
+  study.variants = tuple(
+    {
+      'name': position,
+      'config': 'configs/gpt.py:wikitext',
+      'model': {'norm_position': position},
+    }
+    for position in ('pre', 'post')
+  )
+  if variant == 'wikitext':
+    study.scores = (
+      {'name': 'blimp', 'task': 'blimp', 'data': 'blimp', 'limit': 50},
+    )
+  return study

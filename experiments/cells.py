@@ -1,0 +1,132 @@
+"""The runs of a comparison: each is commands that a user could type.
+
+A run that has ended is never started again, and one that was cut off goes on
+where it was; so does what is asked of it.
+"""
+
+import json
+import pathlib
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from lm.comparison.study import Score, Task, Variant
+from lm.data import atomic
+
+FAILED = 'failed.json'
+LAST_LINES = 15  # Of what a command said before it failed.
+
+
+def train(
+  variant: Variant, fields: Mapping[str, Any], workdir: pathlib.Path
+) -> dict[str, Any] | None:
+  """Returns the last evaluation of a run; None: it failed, and is told so.
+
+  Args:
+    variant: That is trained.
+    fields: Of its config, beside its own.
+    workdir: Of the run.
+  """
+  argv = [f'--config={variant.config}', f'--workdir={workdir}']
+  argv += flags({**variant.overrides, **fields, 'log.tensorboard': False})
+  return once(workdir / 'result.json', 'train', argv, workdir)
+
+
+def score(
+  asked: Score, data: pathlib.Path, workdir: pathlib.Path
+) -> dict[str, Any] | None:
+  """Returns what a run scores, each answer included; None: it failed."""
+  path = workdir / 'scores' / f'{asked.name}.json'
+  path.parent.mkdir(exist_ok=True)
+  argv = [
+    f'--workdir={workdir}',
+    f'--task={asked.task}',
+    f'--limit={asked.limit}',
+  ]
+  argv += [
+    f'--data={data / asked.data}',
+    f'--answers={path.with_suffix(".jsonl")}',
+  ]
+  argv += [f'--form={asked.form}'] if asked.form else []
+  return once(path, 'score', argv, path.with_suffix(''))
+
+
+def fine_tune(
+  task: Task, model: str, workdir: pathlib.Path, seed: int
+) -> dict[str, Any] | None:
+  """Returns how a run does after it was fine-tuned; None: that failed.
+
+  Args:
+    task: What for.
+    model: Its `model.name`.
+    workdir: Of the run.
+    seed: Of the fine-tuning.
+  """
+  target = workdir / 'tasks' / task.name
+  fields = {**task.overrides, **task.families.get(model, {})}
+  fields |= {'init_from': str(workdir), 'seed': seed}
+  argv = [f'--config={task.config}', f'--workdir={target}', *flags(fields)]
+  argv += ['--config.log.tensorboard=false']
+  return once(target / 'result.json', 'train', argv, target)
+
+
+def once(
+  path: pathlib.Path, name: str, argv: Sequence[str], place: pathlib.Path
+) -> dict[str, Any] | None:
+  """Returns the JSON that a command prints, kept in `path`; None: it failed.
+
+  Args:
+    path: Where it is kept; if it is there, the command is not run.
+    name: Of the command.
+    argv: Its arguments.
+    place: Where its log goes, and what it said if it failed.
+  """
+  if path.exists():
+    return json.loads(path.read_text())
+  command = [sys.executable, '-m', f'experiments.{name}', *argv]
+  logging.info('%s', said(name, argv))
+  place.mkdir(parents=True, exist_ok=True)
+  with (place / 'log.txt').open('a') as log:
+    done = subprocess.run(
+      command, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+    )
+  if done.returncode:
+    lines = (place / 'log.txt').read_text(errors='replace').splitlines()
+    failure = {
+      'command': said(name, argv),
+      'status': done.returncode,
+      'last_lines': lines[-LAST_LINES:],
+    }
+    (place / FAILED).write_text(json.dumps(failure, indent=2) + '\n')
+    logging.error('It failed with status %d; see %s.', done.returncode, place)
+    return None
+  (place / FAILED).unlink(missing_ok=True)
+  result = json.loads(done.stdout.splitlines()[-1])
+  with atomic.new_file(path) as part:
+    part.write_text(json.dumps(result, indent=2) + '\n')
+  return result
+
+
+def said(name: str, argv: Sequence[str]) -> str:
+  """Returns a command as a user would type it."""
+  return shlex.join(['python', '-m', f'experiments.{name}', *argv])
+
+
+def flags(fields: Mapping[str, Any]) -> list[str]:
+  """Returns the fields of a config as flags."""
+  return [f'--config.{key}={written(value)}' for key, value in fields.items()]
+
+
+def written(value: Any) -> str:
+  """Returns a value as a flag has it.
+
+  >>> [written(value) for value in ((1, 2), None, True, 'a')]
+  ['(1, 2)', 'none', 'true', 'a']
+  """
+  if value is None or isinstance(value, bool):
+    return str(value).lower()
+  return str(value)

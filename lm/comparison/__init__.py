@@ -1,0 +1,1 @@
+"""Variants under one budget: what each is given, what it did, and the report."""

@@ -1,0 +1,200 @@
+"""Everything that a study found, as its report.json has it."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lm.analysis import intervals, power_law
+from lm.analysis.intervals import Interval
+from lm.comparison import results, terms as equal
+from lm.comparison.study import Study
+from lm.comparison.terms import Terms
+from lm.training.workdir import describe_environment
+
+Configs = Mapping[str, Mapping[str, Any]]
+
+# What a loss depends on beside the model: of others it is another question.
+OF_A_LOSS = ('objective.', 'data.')
+
+
+def gather(
+  study: Study,
+  configs: Configs,
+  terms: Mapping[str, Terms],
+  trials: Mapping[str, Terms],
+  rates: Mapping[str, float | None],
+  root: pathlib.Path,
+) -> dict[str, Any]:
+  """Returns what a report tells.
+
+  Args:
+    study: What was compared.
+    configs: The resolved config of each variant.
+    terms: What each run of a variant was given.
+    trials: What each trial of a learning rate was.
+    rates: The learning rate that each variant has.
+    root: Where the runs are.
+  """
+  cells = {name: _cells(study, name, root) for name in configs}
+  scored = {
+    name: {seed: results.scores(cell, study) for seed, cell in own.items()}
+    for name, own in cells.items()
+  }
+  differing = equal.differences(configs)
+  comparable = comparable_metrics(study, differing)
+  return {
+    'question': study.question,
+    'study': dataclasses.asdict(study),
+    'terms': {name: each._asdict() for name, each in terms.items()},
+    'trial_terms': {name: each._asdict() for name, each in trials.items()},
+    'rates': dict(rates),
+    'trials': {name: losses(study, name, root) for name in configs},
+    'differences': differing,
+    'comparable': comparable,
+    'not_comparable': sorted(
+      {
+        metric
+        for own in scored.values()
+        for row in own.values()
+        for metric in row
+      }
+      - {*comparable}
+    ),
+    'rows': scored,
+    'table': table(scored),
+    'intervals': between(study, scored, cells, comparable),
+    'power_law': ladder(scored, terms) if study.ladder else None,
+    'curves': {
+      name: results.curve([*own.values()], terms[name])
+      for name, own in cells.items()
+      if own
+    },
+    'tokens_per_second': {
+      name: [results.speed(cell) for cell in own.values()]
+      for name, own in cells.items()
+    },
+    'failures': results.failures(root),
+    'environment': describe_environment(),
+  }
+
+
+def comparable_metrics(
+  study: Study, differing: Mapping[str, Any]
+) -> tuple[str, ...]:
+  """Returns what means the same of every variant.
+
+  That is what all were asked, and the loss if they have the objective, the text
+  and the tokens in common.
+  """
+  asked = tuple(each.name for each in (*study.scores, *study.tasks))
+  same = not any(key.startswith(OF_A_LOSS) for key in differing)
+  return (*asked, 'loss') if same else asked
+
+
+def losses(
+  study: Study, name: str, root: pathlib.Path
+) -> dict[str, float | None]:
+  """Returns the last loss at each learning rate that was tried."""
+  rates = study.tuning.learning_rates
+  if len(rates) < 2:
+    return {}
+  found = {}
+  for rate in rates:
+    told = results.ended(results.trial_of(root, name, rate))
+    found[f'{rate:g}'] = None if told is None else told['loss']
+  return found
+
+
+def table(
+  scored: Mapping[str, Mapping[int, Mapping[str, float]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+  """Returns n, mean and std of each metric, by metric and by variant."""
+  metrics = dict.fromkeys(
+    metric for own in scored.values() for row in own.values() for metric in row
+  )
+  return {
+    metric: {
+      name: intervals.summarize(values)._asdict()
+      for name, own in scored.items()
+      if (values := [row[metric] for row in own.values() if metric in row])
+    }
+    for metric in metrics
+  }
+
+
+def between(
+  study: Study,
+  scored: Mapping[str, Mapping[int, Mapping[str, float]]],
+  cells: Mapping[str, Mapping[int, pathlib.Path]],
+  metrics: Sequence[str],
+) -> list[dict[str, Any]]:
+  """Returns the intervals of the second variant less the first, of each two."""
+  right = {
+    name: [results.answers(cell, study) for cell in own.values()]
+    for name, own in cells.items()
+  }
+  found = []
+  for metric, (first, second) in itertools.product(
+    metrics, itertools.combinations(scored, 2)
+  ):
+    values = [
+      [row[metric] for row in scored[name].values() if metric in row]
+      for name in (first, second)
+    ]
+    if not all(values):
+      continue
+    told = [intervals.welch(*values)]
+    answers = [
+      [own[metric] for own in right[name] if metric in own]
+      for name in (first, second)
+    ]
+    if all(answers):
+      told.append(intervals.paired_bootstrap(*answers))
+    found += [_told(metric, first, second, each) for each in told]
+  return found
+
+
+def ladder(
+  scored: Mapping[str, Mapping[int, Mapping[str, float]]],
+  terms: Mapping[str, Terms],
+) -> dict[str, Any] | None:
+  """Returns the power law of the losses; None: of fewer sizes than it takes.
+
+  Sizes are without tables of embeddings, as in Kaplan et al. (2020).
+  """
+  losses = {
+    terms[name].without_embeddings: [row['loss'] for row in own.values()]
+    for name, own in scored.items()
+    if own
+  }
+  if len(losses) < 3:
+    return None
+  found = power_law.fit(losses)
+  return {**found._asdict(), 'exponent': found.exponent._asdict()}
+
+
+def _told(
+  metric: str, first: str, second: str, interval: Interval
+) -> dict[str, Any]:
+  return {
+    'metric': metric,
+    'first': first,
+    'second': second,
+    **interval._asdict(),
+  }
+
+
+def _cells(
+  study: Study, name: str, root: pathlib.Path
+) -> dict[int, pathlib.Path]:
+  """Returns where the runs of a variant are that have ended, by seed."""
+  cells = {
+    seed: results.cell_of(root, name, seed) for seed in range(study.seeds)
+  }
+  return {
+    seed: cell
+    for seed, cell in cells.items()
+    if results.ended(cell) is not None
+  }

@@ -1,0 +1,150 @@
+"""What the runs of a study came to, read from where they are."""
+
+import json
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lm.analysis import curves
+from lm.comparison.study import Study
+from lm.comparison.terms import Terms
+from lm.training import run_log
+from lm.types import UserError
+
+
+def cell_of(root: pathlib.Path, name: str, seed: int) -> pathlib.Path:
+  """Returns the workdir of a run."""
+  return root / 'cells' / name / f'seed-{seed}'
+
+
+def trial_of(root: pathlib.Path, name: str, rate: float) -> pathlib.Path:
+  """Returns the workdir of a trial of a learning rate."""
+  return root / 'tuning' / name / f'{rate:g}'
+
+
+def loss_of(result: Mapping[str, Any] | None) -> float:
+  """Returns the last loss of a run; inf if it failed."""
+  return float('inf') if result is None else float(result['loss'])
+
+
+def ended(workdir: pathlib.Path) -> dict[str, Any] | None:
+  """Returns what a run printed when it ended; None: it has not."""
+  return _json(workdir / 'result.json')
+
+
+def chosen_rate(losses: Mapping[float, float]) -> float | None:
+  """Returns the learning rate with the lowest loss; None: all have failed.
+
+  Of rates that are as good it is the lowest. What is not a number is worse than
+  any.
+  """
+  finite = {rate: loss for rate, loss in losses.items() if loss < float('inf')}
+  return min(sorted(finite), key=finite.get, default=None)
+
+
+def at_the_edge(rate: float, losses: Mapping[float, float]) -> bool:
+  """Whether a wider grid might have had a better one."""
+  return len(losses) > 1 and rate in (min(losses), max(losses))
+
+
+def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
+  """Returns what a run scored, by the names of the study's scores and tasks.
+
+  What is not there, or has failed, is left out.
+  """
+  found = {}
+  for asked in study.scores:
+    if told := _json(cell / 'scores' / f'{asked.name}.json'):
+      found[asked.name] = told['accuracy']
+  for task in study.tasks:
+    if told := _json(cell / 'tasks' / task.name / 'result.json'):
+      test = told.get('test') or told.get('validation') or told
+      found[task.name] = test[task.metric]
+  evals = [line for line in _lines(cell) if line['split'] == 'eval']
+  if evals:
+    for name in ('loss', 'bits_per_byte'):
+      if name in evals[-1]:
+        found[name] = evals[-1][name]
+  return found
+
+
+def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
+  """Returns which answers of a run are right, by score and by id."""
+  found = {}
+  for asked in study.scores:
+    path = cell / 'scores' / f'{asked.name}.jsonl'
+    if path.exists():
+      lines = map(json.loads, path.read_text().splitlines())
+      found[asked.name] = {line['id']: line['right'] for line in lines}
+  return found
+
+
+def speed(cell: pathlib.Path) -> float | None:
+  """Returns the median tokens a second of a run; None: it has no metrics."""
+  found = [
+    line['tokens_per_second']
+    for line in _lines(cell)
+    if 'tokens_per_second' in line
+  ]
+  return statistics.median(found) if found else None
+
+
+def curve(
+  cells: Sequence[pathlib.Path], terms: Terms
+) -> dict[str, list[list[tuple[float | int, float]]]]:
+  """Returns the losses of runs against their tokens, FLOPs and time.
+
+  Args:
+    cells: The workdirs of a variant's runs.
+    terms: Of the variant.
+
+  Returns:
+    By what they are against, for each run what it had spent and its loss then.
+  """
+  speeds = [each for each in map(speed, cells) if each]
+  step = {
+    'tokens': terms.tokens_per_step,
+    'flops': terms.tokens_per_step * terms.flops_per_token,
+  }
+  if speeds:  # Of a few steps alone it is not known.
+    step['seconds'] = terms.tokens_per_step / statistics.median(speeds)
+  runs = [curves.read(cell) for cell in cells]
+  return {
+    name: [[(at * one, loss) for at, loss in run.items()] for run in runs]
+    for name, one in step.items()
+  }
+
+
+def failures(root: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns what each run that failed has said."""
+  return [
+    {'where': path.parent.relative_to(root).as_posix(), **(_json(path) or {})}
+    for path in sorted(root.rglob('failed.json'))
+  ]
+
+
+def check_same(root: pathlib.Path, study: Mapping[str, Any]) -> None:
+  """Keeps what is compared in `study.json`, and holds a later call to it.
+
+  Raises:
+    UserError: There, another study is under way.
+  """
+  path = root / 'study.json'
+  text = json.dumps(study, indent=2, sort_keys=True) + '\n'
+  if path.exists() and path.read_text() != text:
+    raise UserError(
+      f'{root} holds another study, or this one with other configs or another'
+      ' budget. Give another --workdir.'
+    )
+  root.mkdir(parents=True, exist_ok=True)
+  path.write_text(text)
+
+
+def _lines(cell: pathlib.Path) -> list[dict[str, Any]]:
+  path = cell / 'metrics.jsonl'
+  return run_log.read(path) if path.exists() else []
+
+
+def _json(path: pathlib.Path) -> Any:
+  return json.loads(path.read_text()) if path.exists() else None

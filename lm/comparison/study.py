@@ -1,0 +1,280 @@
+"""A study: the variants that are compared, and the terms that are equal to all.
+
+A file in configs/compare/ says what varies, and nothing else may:
+
+    study.question      what is to be found out
+    study.budget        one of flops, tokens or seconds, for each run
+    study.seeds         how many runs of each variant
+    study.tuning        the grid of learning rates, and its share of the budget
+    study.shared        fields of a config that all variants have
+    study.variants      each a name, a config, and fields of it
+    study.scores        what all are asked: `experiments.score`
+    study.tasks         what all are fine-tuned for
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from lm.types import UserError
+
+Unit = Literal['flops', 'tokens', 'seconds']
+UNITS = ('flops', 'tokens', 'seconds')
+MARK = '{data}'
+_NAME = re.compile(r'[\w.+-]+')
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """What is compared with others.
+
+  Attributes:
+    name: In the report, and of its folder.
+    config: FILE.py or FILE.py:VARIANT.
+    overrides: Fields of it by dotted key, those of the study included.
+  """
+
+  name: str
+  config: str
+  overrides: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+  """How the learning rate of each variant is found, the same way for all.
+
+  Each rate is tried once, with a seed that no run of the study has; the one with
+  the lowest loss on the validation set is taken.
+
+  Attributes:
+    learning_rates: The grid; a single one is not tuned.
+    share: Of the budget, that each is tried with.
+  """
+
+  learning_rates: tuple[float, ...]
+  share: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+  """What every run is asked: the flags of `experiments.score`.
+
+  Attributes:
+    name: In the report.
+    task: Of that command.
+    data: Where it is in the folder of data.
+    limit: Pairs of each paradigm, or questions; 0: all.
+    form: By default, each family's own.
+  """
+
+  name: str
+  task: str
+  data: str
+  limit: int = 0
+  form: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What every run is fine-tuned for.
+
+  Attributes:
+    name: In the report.
+    config: Of the task.
+    metric: That counts.
+    overrides: Fields of the config; `{data}` stands for the folder of data.
+    families: Fields for those models alone whose `model.name` it is.
+  """
+
+  name: str
+  config: str
+  metric: str
+  overrides: Mapping[str, Any]
+  families: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+    default_factory=dict
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """All of it.
+
+  Attributes:
+    question: What is to be found out.
+    unit: What the budget is counted in.
+    budget: How many of these each run has.
+    seeds: How many runs of each variant.
+    tuning: How the learning rate is found.
+    variants: What is compared.
+    warmup: The share of a run's steps in which the rate rises.
+    evaluations: How many a run has.
+    scores: What all are asked.
+    tasks: What all are fine-tuned for.
+    ladder: Whether the variants are sizes, to whose losses a power law of their
+      parameters is fitted.
+  """
+
+  question: str
+  unit: Unit
+  budget: float
+  seeds: int
+  tuning: Tuning
+  variants: tuple[Variant, ...]
+  warmup: float = 0.1
+  evaluations: int = 10
+  scores: tuple[Score, ...] = ()
+  tasks: tuple[Task, ...] = ()
+  ladder: bool = False
+
+
+def parse(path: str, listed: Mapping[str, Any]) -> Study:
+  """Returns the study that a file lists.
+
+  Args:
+    path: The file, for messages.
+    listed: What its `get_config` returns.
+
+  Raises:
+    UserError: It is not a study, or one of nothing.
+  """
+  known = {field.name for field in dataclasses.fields(Study)} - {'unit'}
+  known |= {'shared'}
+  if unknown := sorted(listed.keys() - known):
+    raise UserError(
+      f'{path} lists {", ".join(unknown)}, which no study has. There are'
+      f' {", ".join(sorted(known))}.'
+    )
+  if missing := sorted({'question', 'budget', 'variants'} - listed.keys()):
+    raise UserError(f'{path} does not say {", ".join(missing)} of its study.')
+  unit, amount = _budget(path, listed['budget'])
+  shared = flat(listed.get('shared', {}))
+  variants = tuple(_variant(path, each, shared) for each in listed['variants'])
+  _check_names(path, [each.name for each in variants])
+  tuned = {'learning_rates': (), 'share': Tuning.share}
+  tuned |= listed.get('tuning', {})
+  study = Study(
+    unit=unit,
+    budget=amount,
+    variants=variants,
+    tuning=Tuning(tuned['learning_rates'], float(tuned['share'])),
+    seeds=listed.get('seeds', 3),
+    scores=tuple(Score(**each) for each in listed.get('scores', ())),
+    tasks=tuple(_task(each) for each in listed.get('tasks', ())),
+    **{
+      key: listed[key]
+      for key in ('question', 'warmup', 'evaluations', 'ladder')
+      if key in listed
+    },
+  )
+  if study.seeds < 1 or study.evaluations < 1:
+    raise UserError(
+      f'{path}: seeds is {study.seeds} and evaluations {study.evaluations}, but'
+      ' a study has 1 or more of each.'
+    )
+  if not 0 < study.tuning.share <= 1:
+    raise UserError(
+      f'{path}: tuning.share is {study.tuning.share:g}, but it is a share of the budget.'
+      ' Set it above 0, and to 1 at most.'
+    )
+  return study
+
+
+def with_data(study: Study, data: str) -> Study:
+  """Returns a study whose fields have a folder in the place of `{data}`.
+
+  Raises:
+    UserError: One needs it, and it is ''.
+  """
+
+  def placed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    needed = [k for k, v in fields.items() if isinstance(v, str) and MARK in v]
+    if needed and not data:
+      raise UserError(
+        f'config.{needed[0]} is {fields[needed[0]]!r}, which is in the folder of'
+        ' data. Give it as --data=DIR.'
+      )
+    own = {key: fields[key].replace(MARK, data) for key in needed}
+    return {**fields, **own}
+
+  replace = dataclasses.replace
+  return replace(
+    study,
+    variants=tuple(
+      replace(each, overrides=placed(each.overrides)) for each in study.variants
+    ),
+    tasks=tuple(
+      replace(
+        each,
+        overrides=placed(each.overrides),
+        families={k: placed(v) for k, v in each.families.items()},
+      )
+      for each in study.tasks
+    ),
+  )
+
+
+def flat(sections: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns sections as dotted keys.
+
+  >>> flat({'seed': 1, 'model': {'num_layers': 2}})
+  {'seed': 1, 'model.num_layers': 2}
+  """
+  found = {}
+  for key, value in sections.items():
+    if isinstance(value, Mapping):
+      found |= {f'{key}.{field}': item for field, item in value.items()}
+    else:
+      found[key] = value
+  return found
+
+
+def _budget(path: str, listed: Mapping[str, Any]) -> tuple[Unit, float]:
+  if len(listed) != 1 or not listed.keys() <= {*UNITS}:
+    raise UserError(
+      f'{path}: budget is {dict(listed)}, but it is one number, of'
+      f' {", ".join(UNITS)}.'
+    )
+  [(unit, amount)] = listed.items()
+  if not amount > 0:
+    raise UserError(f'{path}: a budget of {amount} {unit} is none.')
+  return unit, float(amount)
+
+
+def _variant(
+  path: str, listed: Mapping[str, Any], shared: Mapping[str, Any]
+) -> Variant:
+  if missing := {'name', 'config'} - listed.keys():
+    raise UserError(
+      f'{path}: a variant has no {" and no ".join(sorted(missing))}:'
+      f' {dict(listed)}.'
+    )
+  own = {k: v for k, v in listed.items() if k not in ('name', 'config')}
+  return Variant(listed['name'], listed['config'], {**shared, **flat(own)})
+
+
+def _task(listed: Mapping[str, Any]) -> Task:
+  rest = {
+    key: value
+    for key, value in listed.items()
+    if key not in ('overrides', 'families')
+  }
+  families = listed.get('families', {})
+  return Task(
+    overrides=flat(listed.get('overrides', {})),
+    families={name: flat(fields) for name, fields in families.items()},
+    **rest,
+  )
+
+
+def _check_names(path: str, names: list[str]) -> None:
+  if not names:
+    raise UserError(f'{path} has no variants, so there is nothing to compare.')
+  for name in names:
+    if not _NAME.fullmatch(name):
+      raise UserError(
+        f'{path}: a variant is called {name!r}, but it names a folder. Use'
+        ' letters, digits, and _ . + -.'
+      )
+    if names.count(name) > 1:
+      raise UserError(f'{path}: two variants are called {name!r}.')

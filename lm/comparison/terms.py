@@ -1,0 +1,190 @@
+"""What each variant is given under one budget, and in what variants differ."""
+
+import collections
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lm.comparison.study import Study
+from lm.training import run_config
+from lm.types import UserError
+
+# Follows from the budget or is where a run is, and is no choice of a variant.
+DERIVED = (
+  'num_steps',
+  'optimizer.warmup_steps',
+  'optimizer.learning_rate',
+  'optimizer.end_learning_rate',
+  'eval.every',
+  'checkpoint.every',
+  'seed',
+)
+
+
+class Terms(NamedTuple):
+  """What a variant is given, and what that comes to.
+
+  Attributes:
+    steps: Updates of its parameters.
+    warmup_steps: Those in which the learning rate rises.
+    tokens: That it reads.
+    flops: That it takes, by the model's convention.
+    parameters: All of them.
+    without_embeddings: Those that multiply: tables of tokens and positions
+      apart.
+    flops_per_token: Forward and backward.
+    answers_per_token: The share of the tokens that the loss is on.
+    tokens_per_step: Of a batch.
+    bytes_per_device: What a device holds.
+  """
+
+  steps: int
+  warmup_steps: int
+  tokens: float
+  flops: float
+  parameters: int
+  without_embeddings: int
+  flops_per_token: float
+  answers_per_token: float
+  tokens_per_step: int
+  bytes_per_device: int
+
+
+def derive(
+  name: str,
+  study: Study,
+  planned: Mapping[str, Any],
+  length: int,
+  seconds_a_step: float | None = None,
+  share: float = 1.0,
+) -> Terms:
+  """Returns the terms of a variant.
+
+  Args:
+    name: Of the variant, for messages.
+    study: With the budget.
+    planned: What `plan.plan` says of its config.
+    length: Tokens of an example.
+    seconds_a_step: Of a budget in seconds, what was measured.
+    share: Of the budget.
+
+  Raises:
+    UserError: The budget is too small for one step.
+  """
+  one = {
+    'flops': planned['flops_per_step'],
+    'tokens': planned['tokens_per_step'],
+    'seconds': seconds_a_step,
+  }[study.unit]
+  steps = math.floor(share * study.budget / one)
+  if steps < 1:
+    raise UserError(
+      f'A budget of {share * study.budget:.3g} {study.unit} is too small for'
+      f' one step of variant {name!r}, which takes {one:.3g}. Raise the budget,'
+      ' or lower its batch_size.'
+    )
+  tables = sum(
+    math.prod(row['shape'])
+    for row in planned['layout']
+    if row['parameter'].endswith('embedding')
+  )
+  return Terms(
+    steps=steps,
+    warmup_steps=max(1, round(study.warmup * steps)),
+    tokens=steps * planned['tokens_per_step'],
+    flops=steps * planned['flops_per_step'],
+    parameters=planned['parameters'],
+    without_embeddings=planned['parameters'] - tables,
+    flops_per_token=planned['flops_per_token'],
+    answers_per_token=planned['answers_per_example'] / length,
+    tokens_per_step=planned['tokens_per_step'],
+    bytes_per_device=planned['bytes_per_device']['total'],
+  )
+
+
+def overrides(
+  study: Study, terms: Terms, learning_rate: float | None, seed: int
+) -> dict[str, Any]:
+  """Returns the fields of a config that follow from the terms of a run.
+
+  Args:
+    study: How often it is evaluated.
+    terms: Of the run.
+    learning_rate: The peak, of which a tenth is left at the end; None: as the
+      variant's config has them.
+    seed: Of the run.
+  """
+  every = max(1, terms.steps // study.evaluations)
+  fields = {
+    'num_steps': terms.steps,
+    'optimizer.warmup_steps': terms.warmup_steps,
+    'eval.every': every,
+    'checkpoint.every': every,
+    'checkpoint.keep': 1,
+    'checkpoint.best': '',
+    'seed': seed,
+  }
+  if learning_rate is not None:
+    fields['optimizer.learning_rate'] = learning_rate
+    fields['optimizer.end_learning_rate'] = learning_rate / 10
+  return fields
+
+
+def differences(
+  configs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+  """Returns the value of each variant at every key in which any two differ.
+
+  What follows from the budget is left out; all other keys are the same.
+
+  Args:
+    configs: The resolved config of each variant, by its name.
+  """
+  first = next(iter(configs.values()))
+  keys = collections.Counter(
+    key
+    for config in configs.values()
+    for key in run_config.difference(first, config)
+    if key not in DERIVED
+  )
+  return {
+    key: {name: _at(config, key) for name, config in configs.items()}
+    for key in sorted(keys)
+  }
+
+
+def check_distinct(configs: Mapping[str, Mapping[str, Any]]) -> None:
+  """Raises UserError if two variants are the same."""
+  names = [*configs]
+  for place, name in enumerate(names):
+    for other in names[:place]:
+      found = run_config.difference(configs[other], configs[name])
+      if not found.keys() - {*DERIVED}:
+        raise UserError(
+          f'The variants {other!r} and {name!r} are the same: no field of their'
+          ' configs differs but what the budget decides. Leave one out.'
+        )
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+  for part in key.split('.'):
+    if not isinstance(config, Mapping) or part not in config:
+      return run_config.ABSENT
+    config = config[part]
+  return config
+
+
+def check_budgets(terms: Mapping[str, Terms], unit: str) -> None:
+  """Raises UserError if rounding to whole steps makes budgets unequal.
+
+  More than two per cent between the smallest and the largest are.
+  """
+  spent: Sequence[float] = [
+    getattr(each, unit) for each in terms.values() if unit != 'seconds'
+  ]
+  if spent and max(spent) > 1.02 * min(spent):
+    raise UserError(
+      f'In whole steps the variants have from {min(spent):.3g} to'
+      f' {max(spent):.3g} {unit}: not equal terms. Raise the budget, or lower'
+      ' batch_size, so that a step is a smaller part of it.'
+    )

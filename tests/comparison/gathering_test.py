@@ -1,0 +1,100 @@
+"""What a study found is told by what compares, and how sure it is."""
+
+import dataclasses
+import json
+
+import pytest
+
+from lm.comparison import gathering, report, results
+from lm.comparison.study import Score
+from tests.comparison import results_test, terms_test
+
+STUDY = dataclasses.replace(
+  terms_test.STUDY, seeds=3, scores=(Score('blimp', 'blimp', 'blimp'),)
+)
+TERMS = {name: terms_test.derive('tokens', 6400.0) for name in 'ab'}
+CONFIGS = {
+  'a': {'model': {'num_layers': 2}, 'objective': {'name': 'causal_lm'}},
+  'b': {'model': {'num_layers': 2}, 'objective': {'name': 'masked_lm'}},
+}
+ACCURACY = {'a': (0.5, 0.6, 0.7), 'b': (0.75, 0.75, 1.0)}
+
+
+@pytest.fixture
+def root(tmp_path):
+  """Runs of two variants, three seeds each, of four questions."""
+  for name, accuracies in ACCURACY.items():
+    for seed, accuracy in enumerate(accuracies):
+      place = results.cell_of(tmp_path, name, seed)
+      results_test.cell(place, [3.0, 2.0 + seed])
+      results_test.write(place / 'result.json', {'loss': 2.0 + seed})
+      told = place / 'scores/blimp.json'
+      results_test.write(told, {'accuracy': accuracy})
+      lines = [
+        json.dumps({'id': str(id), 'right': id < 2 + (name == 'b')})
+        for id in range(4)
+      ]
+      told.with_suffix('.jsonl').write_text('\n'.join(lines))
+  return tmp_path
+
+
+def gather(root, configs=CONFIGS, study=STUDY):
+  rates = dict.fromkeys(configs, 1e-3)
+  return gathering.gather(study, configs, TERMS, TERMS, rates, root)
+
+
+def test_scores_are_compared_over_seeds_and_over_examples(root):
+  found = gather(root)
+  assert found['comparable'] == ('blimp',)
+  assert found['not_comparable'] == ['loss']  # Of another objective.
+  assert found['table']['blimp']['a'] == {
+    'n': 3,
+    'mean': pytest.approx(0.6),
+    'std': pytest.approx(0.1),
+  }
+  seeds, examples = found['intervals']
+  assert seeds['estimate'] == pytest.approx(2.5 / 3 - 0.6)
+  assert 'Welch' in seeds['method'] and 'seeds' in seeds['method']
+  # Of each example the share of the runs that are right: 3 of 4, less 2.
+  assert examples['estimate'] == pytest.approx(0.25)
+  assert (
+    'bootstrap' in examples['method'] and '4 examples' in examples['method']
+  )
+
+
+def test_losses_compare_if_the_same_is_asked(root):
+  same = {'a': CONFIGS['a'], 'b': {**CONFIGS['a'], 'model': {'num_layers': 4}}}
+  found = gather(root, same)
+  assert found['comparable'] == ('blimp', 'loss')
+  assert found['differences'] == {'model.num_layers': {'a': 2, 'b': 4}}
+
+
+def test_a_run_that_has_not_ended_is_left_out(root):
+  (results.cell_of(root, 'b', 1) / 'result.json').unlink()
+  assert gather(root)['table']['blimp']['b']['n'] == 2
+
+
+def test_a_ladder_has_its_exponent(root):
+  sizes = (100, 200, 400)
+  terms = {str(n): TERMS['a']._replace(without_embeddings=n) for n in sizes}
+  scored = {str(n): {0: {'loss': 9 * n**-0.25}} for n in sizes}
+  law = gathering.ladder(scored, terms)
+  assert law['exponent']['estimate'] == pytest.approx(0.25)
+  assert law['scale'] == pytest.approx(9)
+  assert gathering.ladder({'100': scored['100']}, terms) is None
+
+
+def test_the_report_says_all_of_it(root):
+  report.write(gather(root), root)
+  page = (root / 'report.html').read_text()
+  for part in (
+    STUDY.question,
+    '0.6000 ± 0.1000 (3)',
+    'objective.name',
+    'paired bootstrap over 4 examples',
+    'they mean another thing of each variant',
+    'The loss by tokens read.',
+  ):
+    assert part in page
+  assert (root / 'plots/loss_by_tokens.png').stat().st_size > 1000
+  assert json.loads((root / 'report.json').read_text())['question']

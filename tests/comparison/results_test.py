@@ -1,0 +1,93 @@
+"""What runs came to is read from their folders."""
+
+import dataclasses
+import json
+
+import pytest
+
+from lm.comparison import results, study as studies
+from lm.comparison.study import Score, Task
+from lm.types import UserError
+from tests.comparison import study_test, terms_test
+
+STUDY = dataclasses.replace(
+  studies.parse('x.py', study_test.LISTED),
+  scores=(Score('blimp', 'blimp', 'blimp'),),
+  tasks=(Task('sst2', 'c.py', 'accuracy', {}),),
+)
+
+
+def write(path, value):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(value))
+
+
+def cell(place, losses, speed=32.0):
+  lines = [{'step': 1, 'split': 'train', 'tokens_per_second': speed}]
+  lines += [
+    {'step': 10 * step, 'split': 'eval', 'loss': loss}
+    for step, loss in enumerate(losses, 1)
+  ]
+  place.mkdir(parents=True)
+  text = ''.join(json.dumps(line) + '\n' for line in lines)
+  (place / 'metrics.jsonl').write_text(text)
+  return place
+
+
+@pytest.mark.parametrize(
+  'losses, rate, edge',
+  [
+    ({1e-3: 2.0, 2e-3: 1.0, 4e-3: 3.0}, 2e-3, False),
+    ({1e-3: 2.0, 2e-3: float('nan'), 4e-3: 1.0}, 4e-3, True),
+    ({1e-3: 1.0, 2e-3: 1.0, 4e-3: float('inf')}, 1e-3, True),
+    ({1e-3: 1.0}, 1e-3, False),
+  ],
+)
+def test_the_rate_with_the_lowest_loss_is_taken(losses, rate, edge):
+  assert results.chosen_rate(losses) == rate
+  assert results.at_the_edge(rate, losses) == edge
+
+
+def test_where_every_rate_fails_there_is_none():
+  assert results.chosen_rate({1e-3: results.loss_of(None)}) is None
+
+
+def test_a_run_is_scored_by_what_is_there(tmp_path):
+  place = cell(tmp_path / 'run', [3.0, 2.0])
+  assert results.scores(place, STUDY) == {'loss': 2.0}
+  write(place / 'scores/blimp.json', {'accuracy': 0.6})
+  write(place / 'tasks/sst2/result.json', {'test': {'accuracy': 0.8}})
+  assert results.scores(place, STUDY) == {
+    'blimp': 0.6,
+    'sst2': 0.8,
+    'loss': 2.0,
+  }
+  (place / 'scores/blimp.jsonl').write_text('{"id": "x", "right": true}\n')
+  assert results.answers(place, STUDY) == {'blimp': {'x': True}}
+
+
+def test_a_curve_is_against_what_was_spent(tmp_path):
+  cells = [cell(tmp_path / f'{i}', [1.0 + i, 2.0]) for i in (0, 2)]
+  terms = terms_test.derive('tokens', 6400.0)
+  found = results.curve(cells, terms)
+  assert found['tokens'] == [
+    [(640, 1.0), (1280, 2.0)],
+    [(640, 3.0), (1280, 2.0)],
+  ]
+  assert found['flops'][0] == [(6000.0, 1.0), (12_000.0, 2.0)]
+  # 64 tokens a step, at 32 a second.
+  assert found['seconds'][1] == [(20.0, 3.0), (40.0, 2.0)]
+
+
+def test_another_study_does_not_go_where_one_is(tmp_path):
+  results.check_same(tmp_path / 'new', {'seeds': 3})
+  results.check_same(tmp_path / 'new', {'seeds': 3})
+  with pytest.raises(UserError, match='holds another study'):
+    results.check_same(tmp_path / 'new', {'seeds': 4})
+
+
+def test_what_failed_is_told(tmp_path):
+  write(tmp_path / 'cells/a/seed-0/failed.json', {'status': 2})
+  assert results.failures(tmp_path) == [
+    {'where': 'cells/a/seed-0', 'status': 2}
+  ]

@@ -1,0 +1,171 @@
+"""A comparison goes on where it was, and what fails stops nothing else."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import cells, compare
+from lm.comparison import results
+from lm.training import run_log
+from lm.types import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+STUDY = """
+def get_config(variant):
+  shared = {
+    'batch_size': 8,
+    'model': {
+      'num_layers': 1, 'num_heads': 2, 'head_dim': 8, 'embed_dim': 16,
+      'mlp_dim': 32,
+    },
+    'data': {'length': 32, 'cache': CACHE},
+    'log': {'every': 1},
+  }
+  return {
+    'question': 'Which of them works?',
+    'budget': {'tokens': 8 * 32 * 5.0},
+    'seeds': 2,
+    'evaluations': 2,
+    'tuning': {'learning_rates': (1e-3, 1e-2), 'share': 0.5},
+    'shared': shared,
+    'variants': (
+      {'name': 'plain', 'config': 'configs/gpt.py:debug'},
+      {'name': 'rms', 'config': 'configs/gpt.py:debug', 'model.norm': 'rms'},
+    ),
+  }
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+  """The path of a study whose second variant fails where a file says so."""
+  monkeypatch.chdir(ROOT)
+  path = tmp_path / 'study.py'
+  path.write_text(STUDY.replace('CACHE', repr(str(tmp_path / 'cache'))))
+  return path
+
+
+def changed(study, old, new):
+  text = study.read_text()
+  assert old in text
+  study.write_text(text.replace(old, new))
+
+
+def said(capsys):
+  return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def rows(workdir):
+  return [
+    {k: v for k, v in row.items() if k not in run_log.TIME_FIELDS}
+    for row in run_log.read(workdir / 'metrics.jsonl')
+  ]
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_one_that_is_killed_goes_on_and_each_run_is_as_it_is_alone(
+  study, tmp_path, capsys
+):
+  root = tmp_path / 'runs'
+  command = [sys.executable, '-m', 'experiments.compare']
+  command += [f'--config={study}', f'--workdir={root}']
+  # In a session of its own, so that its runs are killed with it.
+  started = subprocess.Popen(command, start_new_session=True)
+  first = results.cell_of(root, 'plain', 0) / 'result.json'
+  limit = time.monotonic() + 200
+  while not first.exists():
+    assert started.poll() is None and time.monotonic() < limit
+    time.sleep(0.05)
+  os.killpg(started.pid, signal.SIGKILL)
+  started.wait()
+  ended = {path: path.stat().st_mtime_ns for path in root.rglob('result.json')}
+  assert len(ended) == 5  # Four trials, and a run.
+
+  compare.main(str(study), str(root))
+  told = said(capsys)
+  assert told['failures'] == 0
+  assert {p: p.stat().st_mtime_ns for p in ended} == ended
+  assert {each['n'] for each in told['table']['loss'].values()} == {2}
+  report = (root / 'report.html').read_text()
+  assert 'Which of them works?' in report and 'model.norm' in report
+  found = json.loads((root / 'report.json').read_text())
+  assert found['differences'] == {
+    'model.norm': {'plain': 'layer', 'rms': 'rms'}
+  }
+  assert found['comparable'] == ['loss']
+  [interval] = found['intervals']
+  means = [found['table']['loss'][name]['mean'] for name in ('plain', 'rms')]
+  assert interval['estimate'] == pytest.approx(means[1] - means[0])
+  for name, losses in found['trials'].items():
+    assert found['rates'][name] == float(min(losses, key=losses.get))
+
+  # The command of a run, typed by a user.
+  log = (root / 'cells/rms/seed-1/config.json').read_text()
+  rate = json.loads(log)['optimizer']['learning_rate']
+  read = compare.read(str(study), 0, 0.0, '')
+  fields = {
+    **read.variants[1].overrides,
+    'num_steps': 5,
+    'optimizer.warmup_steps': 1,
+    'optimizer.learning_rate': rate,
+    'optimizer.end_learning_rate': rate / 10,
+    'eval.every': 2,
+    'checkpoint.every': 2,
+    'seed': 1,
+  }
+  argv = ['--config=configs/gpt.py:debug', f'--workdir={tmp_path}/alone']
+  command = [sys.executable, '-m', 'experiments.train', *argv]
+  subprocess.run(command + cells.flags(fields), check=True)
+  alone, within = tmp_path / 'alone', root / 'cells/rms/seed-1'
+  assert rows(alone) == rows(within)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_what_fails_is_told_and_tried_again(study, tmp_path, capsys):
+  changed(study, '(1e-3, 1e-2)', '(1e-3,)')
+  changed(study, "'seeds': 2", "'seeds': 1")
+  fails = "'rms', 'log.every': 0}"
+  changed(study, "'rms'}", fails)
+  root = tmp_path / 'runs'
+  compare.main(str(study), str(root))
+  told = said(capsys)
+  assert told['failures'] == 1
+  assert told['table']['loss'].keys() == {'plain'}
+  found = json.loads((root / 'report.json').read_text())
+  [failure] = found['failures']
+  assert failure['where'] == 'cells/rms/seed-0' and failure['status'] != 0
+  assert 'experiments.train' in failure['command']
+  assert 'What failed' in (root / 'report.html').read_text()
+
+
+def test_a_dry_run_says_what_each_is_given(study, tmp_path, capsys):
+  compare.main(str(study), str(tmp_path / 'runs'), dry_run=True)
+  told = said(capsys)
+  assert {each['steps'] for each in told.values()} == {5}
+  assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(
+  'old, new, message',
+  [
+    ("'rms'}", "'layer'}", "'plain' and 'rms' are the same"),
+    ('32 * 5.0', '31', "too small for one step of variant 'plain'"),
+    ("'log': {'every'", "'log': {'ever'", r'There is no config\.log\.ever'),
+    ("'budget'", "'budgets'", 'lists budgets'),
+  ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(
+  old, new, message, study, tmp_path
+):
+  changed(study, old, new)
+  with pytest.raises(UserError, match=message):
+    compare.main(str(study), str(tmp_path / 'runs'))
+  assert not (tmp_path / 'runs').exists()
