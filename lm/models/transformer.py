@@ -45,10 +45,29 @@ class Context:
   source_mask: Mask = struct.field(default_factory=Mask)
 
 
-class Attention(nn.Module):
-  """Multi-head self-attention."""
+class Reader(nn.Module):
+  """What self-attention and attention to a source have in common."""
 
   config: TransformerConfig
+
+  def read(self, query, key, value, mask, slots, bias=None):
+    """Returns what the heads read, together; arguments as those of `attend`.
+
+    It is a method, so that who looks inside can see what it is given.
+    """
+    cfg = self.config
+    key, value = (place(x, 'B T H K') for x in (key, value))
+    dropout = Dropout(cfg.attention_dropout, name='dropout')
+    dropout = dropout if dropout.is_on else None
+    # To make parameters, any kernel does.
+    kernel = None if self.is_initializing() else cfg.kernel
+    read = attend(query, key, value, mask, slots, dropout, bias, kernel)
+    out = dense(cfg, cfg.embed_dim, 'out', (-2, -1), end_scale(cfg))
+    return out(place(read, 'B L H K'))
+
+
+class Attention(Reader):
+  """Multi-head self-attention."""
 
   @nn.compact
   def __call__(
@@ -68,13 +87,11 @@ class Attention(nn.Module):
     slots = context.slots
     if slots is not None:
       key, value = kv_cache.append(self, key, value, slots, cfg.max_len)
-    return _read(self, query, key, value, mask, slots, bias)
+    return self.read(query, key, value, mask, slots, bias)
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Reader):
   """Multi-head attention of a decoder to its source."""
-
-  config: TransformerConfig
 
   @nn.compact
   def __call__(
@@ -89,7 +106,7 @@ class CrossAttention(nn.Module):
       else (_heads(cfg, source, 'key'), _heads(cfg, source, 'value')),
     )
     query, mask = _query(cfg, x), context.source_mask
-    return _read(self, query, key, value, mask, context.slots)
+    return self.read(query, key, value, mask, context.slots)
 
 
 def _heads(cfg: TransformerConfig, x: Array, name: str, scale: float = 1.0):
@@ -103,19 +120,6 @@ def _query(cfg: TransformerConfig, x: Array) -> Array:
   # What is not divided by begins smaller (Raffel et al. 2020's code).
   by_width = cfg.init in ('fan_in', 'glorot')
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
-
-
-def _read(module: nn.Module, query, key, value, mask, slots, bias=None):
-  """Returns what the heads read, together; arguments as those of `attend`."""
-  cfg = module.config
-  key, value = (place(x, 'B T H K') for x in (key, value))
-  dropout = Dropout(cfg.attention_dropout, name='dropout')
-  dropout = dropout if dropout.is_on else None
-  # To make parameters, any kernel does.
-  kernel = None if module.is_initializing() else cfg.kernel
-  read = attend(query, key, value, mask, slots, dropout, bias, kernel)
-  out = dense(cfg, cfg.embed_dim, 'out', (-2, -1), end_scale(cfg))
-  return out(place(read, 'B L H K'))
 
 
 class Mlp(nn.Module):

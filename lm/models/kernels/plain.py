@@ -24,6 +24,23 @@ def plain(
 
   Arguments as those of `lm.models.attention.attend`.
   """
+  read_by = weights(query, key, mask, slots, bias).astype(value.dtype)
+  if dropout is not None:
+    read_by = dropout(read_by)
+  return jnp.einsum('BHQT,BTHK->BQHK', read_by, value)
+
+
+def weights(
+  query: Float[Array, 'B Q H K'],
+  key: Float[Array, 'B T H K'],
+  mask: Mask,
+  slots: Int[Array, '#B Q'] | None = None,
+  bias: RelativeBias | None = None,
+) -> Float[Array, 'B H Q T']:
+  """Returns how much each query reads of each key, in float32.
+
+  Arguments as those of `lm.models.attention.attend`.
+  """
   scores = product('BQHK,BTHK->BHQT', query, key)
   keys = jnp.arange(key.shape[1])[None]
   slots = jnp.arange(query.shape[1])[None] if slots is None else slots
@@ -32,7 +49,4 @@ def plain(
   seen = mask.dense(slots, keys)
   if seen is not None:  # Not -inf: a row that sees nothing must not be NaN.
     scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min)
-  weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-  if dropout is not None:
-    weights = dropout(weights)
-  return jnp.einsum('BHQT,BTHK->BQHK', weights, value)
+  return jax.nn.softmax(scores, axis=-1)

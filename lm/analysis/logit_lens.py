@@ -1,0 +1,68 @@
+"""What a model would say if it ended after each of its layers."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from lm.analysis import capture
+from lm.models import layers
+from lm.types import PyTree, UserError
+
+
+def logit_lens(
+  model: nn.Module, params: PyTree, inputs: Mapping[str, Any]
+) -> Float[Array, 'M B L V']:
+  """Returns the scores of the vocabulary after 0, 1, ... and all N layers.
+
+  What has been added up so far is put in as the end of the stack, behind its
+  last norm, and the model answers with the head that it has (nostalgebraist
+  2020, "interpreting GPT: the logit lens"). The last of them are its own.
+
+  Args:
+    model: Any of `lm.models` that scores tokens.
+    params: Of the model.
+    inputs: Its keyword arguments; with `predict_at`, answers stand there.
+
+  Raises:
+    UserError: The model scores no tokens.
+  """
+  return _lens(model, params, dict(inputs))
+
+
+def answering_stack(params: PyTree) -> str:
+  """Returns the name of the stack that answers: the decoder, if there is one."""
+  return next(name for name in ('decoder', 'encoder') if name in params)
+
+
+def embedded(model: nn.Module, stack: str) -> str:
+  """Returns the name of what the stack reads: embedded tokens."""
+  several = model.form == 'encoder_decoder'
+  return f'{stack}_in' if several else 'dropout'
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _lens(model, params, inputs):
+  stack = answering_stack(params)
+  first, block = embedded(model, stack), f'{stack}/block'
+  _, found = capture.observe(model, (first, block), params, inputs, {})
+  hidden = jnp.concatenate([found[first][None], found[block]])
+  if model.config.norm_position == 'pre':
+    own = {'params': params[stack]['final_norm']}
+    hidden = layers.norm(model.config, 'final_norm').apply(own, hidden)
+
+  def answer(hidden):
+    # Nothing before it is computed: nobody reads it.
+    answers, _ = capture.observe(model, (), params, inputs, {stack: hidden})
+    if 'tokens' not in answers:
+      raise UserError(
+        'The model scores no tokens, so no layer has a say in them. Load one'
+        " whose config.model.heads have 'tokens'."
+      )
+    return answers['tokens'].logits()
+
+  return jax.vmap(answer)(hidden)
