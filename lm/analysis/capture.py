@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn, struct
 from jaxtyping import Array, Bool, Int, Shaped
 
@@ -38,7 +39,9 @@ class Replacement:
   where: Bool[Array, '...']
 
 
-Replacements = Mapping[str, Shaped[Array, '...'] | Replacement]
+Replacements = Mapping[
+  str, Shaped[Array, '...'] | Shaped[np.ndarray, '...'] | Replacement
+]
 
 
 def capture(
@@ -125,8 +128,8 @@ def names(
   model: nn.Module, params: PyTree, inputs: Mapping[str, Any]
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shapes of all that can be captured; computes nothing."""
-  every = functools.partial(observe, model, ('.*',), replacements={})
-  return jax.eval_shape(every, params, dict(inputs))[1]
+  every = lambda *given: observe(model, ('.*',), *given, {})[1]
+  return jax.eval_shape(every, params, dict(inputs))
 
 
 def observe(

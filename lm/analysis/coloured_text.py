@@ -1,0 +1,153 @@
+"""A text whose tokens are coloured by how badly a model predicted each."""
+
+import functools
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from lm.data.tokenizers import Tokenizer
+from lm.objectives import cross_entropy
+from lm.types import PyTree, UserError
+
+MOST = 10.0  # Nats at which the colour is full: one of 22,000 tokens by chance.
+
+# Colours that change with the reader's; the tint of a token lies over both.
+PAGE = """<!doctype html>
+<html lang="und">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem;
+  font: 1rem/1.9 system-ui, sans-serif; }}
+h1 {{ font-size: 1.1rem; }}
+.text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.token {{ border-radius: 3px; padding: 2px 0; }}
+.token, .scale {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+.token:hover {{ outline: 1px solid; }}
+.scale {{ display: inline-block; width: 8rem; height: .7rem;
+  background: linear-gradient(90deg, {lowest}, {highest}); }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>{summary} 0 <span class="scale"></span> {most:g} nats and more.</p>
+<div class="text">{tokens}</div>
+</body>
+</html>
+"""
+
+
+def token_losses(
+  model: nn.Module,
+  params: PyTree,
+  inputs: Mapping[str, Any],
+  targets: Int[Array, 'B L'] | Int[np.ndarray, 'B L'],
+) -> Float[Array, 'B L']:
+  """Returns the cross-entropy of each target, in nats.
+
+  Args:
+    model: Any of `lm.models` that scores tokens.
+    params: Of the model.
+    inputs: Its keyword arguments.
+    targets: What is to be answered at each place, as an objective has them.
+
+  Raises:
+    UserError: The model scores no tokens.
+  """
+  return _losses(model, params, dict(inputs), targets)
+
+
+def pieces(
+  tokenizer: Tokenizer, tokens: Sequence[int] | Int[np.ndarray, 'L']
+) -> list[str]:
+  """Returns the text that each token stands for, as far as it is text.
+
+  Tokens that are a part of a character are written as the vocabulary has them.
+  """
+  byte_level = (
+    tokenizer.bytes_of_id is not None and tokenizer.kind != 'characters'
+  )
+
+  def text(token):
+    piece = tokenizer.pipeline.id_to_token(token)
+    if piece is None:  # A row of the table that pads it.
+      return f'<{token}>'
+    if not byte_level:
+      return piece.replace('▁', ' ')
+    read = tokenizer.decode([token])
+    return piece if '\N{REPLACEMENT CHARACTER}' in read else read
+
+  return [text(int(token)) for token in tokens]
+
+
+def page(
+  pieces: Sequence[str],
+  losses: Sequence[float] | Float[np.ndarray, 'L'],
+  title: str,
+  most: float = MOST,
+) -> str:
+  """Returns an HTML page in one file, for light and dark, screen and paper.
+
+  Args:
+    pieces: The text of each token.
+    losses: Of each, in nats; NaN: it was not asked for, and has no colour.
+    title: Above the text.
+    most: The loss at which the colour is full.
+
+  Raises:
+    UserError: There is not one loss for each piece.
+  """
+  if len(pieces) != len(losses):
+    raise UserError(
+      f'There are {len(pieces)} pieces and {len(losses)} losses, so it is not'
+      ' known which belongs to which. Give one loss for each piece.'
+    )
+  asked = [float(loss) for loss in losses if not math.isnan(loss)]
+  mean = math.fsum(asked) / len(asked) if asked else math.nan
+  summary = f'{mean:.3f} nats per token, over {len(asked):,} tokens.'
+  return PAGE.format(
+    title=html.escape(title),
+    summary=summary if asked else 'Nothing was asked for.',
+    most=most,
+    lowest=_tint(0.0),
+    highest=_tint(1.0),
+    tokens=''.join(
+      _token(piece, float(loss), most) for piece, loss in zip(pieces, losses)
+    ),
+  )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _losses(model, params, inputs, targets):
+  answers = model.apply({'params': params}, **inputs, method='answer')
+  if 'tokens' not in answers:
+    raise UserError(
+      f'The model answers {", ".join(answers)} and no tokens, so none has a'
+      " loss. Load one whose config.model.heads have 'tokens'."
+    )
+  return cross_entropy.score(answers['tokens'], targets).nats
+
+
+def _token(piece: str, loss: float, most: float) -> str:
+  # A line break is shown where it was predicted, and breaks the line as well.
+  text = html.escape(piece).replace('\r', '␍').replace('\n', '↵\n')
+  if math.isnan(loss):
+    return f'<span class="token">{text}</span>'
+  share = min(max(loss / most, 0.0), 1.0)
+  told = f'{loss:.2f} nats, probability {math.exp(-loss):.2g}'
+  style = f'background: {_tint(share)}'
+  return f'<span class="token" style="{style}" title="{told}">{text}</span>'
+
+
+def _tint(share: float) -> str:
+  """Returns a red that lets text be read, on white as on black."""
+  return f'rgb(220 60 40 / {0.6 * share:.3f})'
