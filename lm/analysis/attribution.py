@@ -91,7 +91,8 @@ def integrated_gradients(
     inputs: Its keyword arguments.
     score: What is explained; a row's may depend on that row alone.
     baseline: Inputs that differ, such as `tokens` that are all padding or
-      masks; None: vectors of zeros.
+      masks; None: vectors of zeros, near which norms change so fast that few
+      steps do not follow, and those of a T5 none at all.
     steps: Points on the way; more make `Attribution.gap` smaller.
   """
   places = _places(model, inputs)

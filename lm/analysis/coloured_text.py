@@ -17,30 +17,33 @@ from lm.types import PyTree, UserError
 
 MOST = 10.0  # Nats at which the colour is full: one of 22,000 tokens by chance.
 
-# Colours that change with the reader's; the tint of a token lies over both.
+# The browser's own colours in light and in dark, and a tint over them. All rules
+# are of `.losses`: a notebook that shows the page stays as it is.
 PAGE = """<!doctype html>
 <html lang="und">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{title}</title>
 <style>
-:root {{ color-scheme: light dark; }}
-body {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem;
+.losses {{ margin: 2rem auto; max-width: 46rem; padding: 0 1rem;
   font: 1rem/1.9 system-ui, sans-serif; }}
-h1 {{ font-size: 1.1rem; }}
-.text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-.token {{ border-radius: 3px; padding: 2px 0; }}
-.token, .scale {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
-.token:hover {{ outline: 1px solid; }}
-.scale {{ display: inline-block; width: 8rem; height: .7rem;
+.losses h1 {{ font-size: 1.1rem; }}
+.losses .text {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.losses .token {{ border-radius: 3px; padding: 2px 0; }}
+.losses .token:hover {{ outline: 1px solid; }}
+.losses .scale {{ display: inline-block; width: 8rem; height: .7rem;
   background: linear-gradient(90deg, {lowest}, {highest}); }}
+.losses span {{ -webkit-print-color-adjust: exact; print-color-adjust: exact; }}
 </style>
 </head>
 <body>
+<main class="losses">
 <h1>{title}</h1>
 <p>{summary} 0 <span class="scale"></span> {most:g} nats and more.</p>
 <div class="text">{tokens}</div>
+</main>
 </body>
 </html>
 """

@@ -139,7 +139,7 @@ def fit(
   return Probe(kernel, found.bias - mean @ kernel)
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(jax.jit, static_argnums=(2, 3))
 def _fit_all(features, labels, num_labels, l2):
   one = lambda layer: fit(layer, labels, num_labels, l2)
   return jax.lax.map(one, features)  # One after another: memory for one.

@@ -1,5 +1,7 @@
 """What is captured is what was computed, and what is put in is gone on from."""
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,7 +103,7 @@ def test_activations_are_those_of_a_block_by_itself():
   context = transformer.Context(transformer.masks.causal(), jnp.arange(8)[None])
   x = found['dropout']
   for layer in range(3):
-    own = jax.tree.map(lambda leaf: leaf[layer], params['decoder']['block'])
+    own = jax.tree.map(operator.itemgetter(layer), params['decoder']['block'])
     x, _ = block.apply({'params': own}, x, None, context, None)
     families.assert_near(found['decoder/block'][layer], x)
   scored = found['decoder/final_norm'] @ params['token']['embedding'].T
@@ -165,7 +167,7 @@ def test_what_cannot_be_put_in_is_an_error(replacements, message):
 
 def test_a_layer_that_is_not_there_is_an_error():
   values = jnp.zeros((3, 2, 8, 6))
-  with pytest.raises(UserError, match='layer is 3, but these .* have 3'):
+  with pytest.raises(UserError, match=r'layer is 3, but these .* have 3'):
     capture.at(values, 3)
   with pytest.raises(UserError, match='position is -1'):
     capture.at(values, 0, -1)

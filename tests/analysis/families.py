@@ -22,6 +22,7 @@ NAMES = {
   'gpt': (('gpt', 'gpt2'), {'tokens': tiny.tokens()}, 'decoder'),
   'bert': (('bert', 'tiny'), ENCODER, 'encoder'),
   'roberta': (('roberta', 'base'), ENCODER, 'encoder'),
+  't5-tied': (('t5', 'small'), ENCODER_DECODER, 'decoder'),
   't5': (('t5', 'v1.1-small'), ENCODER_DECODER, 'decoder'),
   'transformer': (('transformer', 'base'), ENCODER_DECODER, 'decoder'),
 }
