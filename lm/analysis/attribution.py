@@ -1,5 +1,6 @@
 """How much each token has to do with what the model answers."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, Int
 
 from lm.analysis import capture, logit_lens
@@ -39,13 +41,8 @@ def token_score(
     position: Of the row, or one for each.
     token: Its id, or one for each row.
   """
-
-  def score(answers):
-    logits = answers['tokens'] if isinstance(answers, Mapping) else answers
-    rows = jnp.arange(logits.shape[0])
-    return jax.nn.log_softmax(logits[rows, position])[rows, token]
-
-  return score
+  # Its numbers are arguments: another token is no other program.
+  return Partial(_log_probs, jnp.asarray(position), jnp.asarray(token))
 
 
 def gradient_x_input(
@@ -62,13 +59,7 @@ def gradient_x_input(
     inputs: Its keyword arguments.
     score: What is explained; a row's may depend on that row alone.
   """
-  places = _places(model, inputs)
-  vectors = _embedded(model, params, inputs, places)
-  grads = jax.grad(_summed(model, params, inputs, score))(vectors)
-  return {
-    name: jnp.sum(vectors[place] * grads[place], axis=-1)
-    for name, place in places.items()
-  }
+  return _slopes(model, params, dict(inputs), Partial(score))
 
 
 def integrated_gradients(
@@ -95,12 +86,29 @@ def integrated_gradients(
       steps do not follow, and those of a T5 none at all.
     steps: Points on the way; more make `Attribution.gap` smaller.
   """
+  start = None if baseline is None else {**inputs, **baseline}
+  return _integrated(model, steps, params, dict(inputs), Partial(score), start)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _slopes(model, params, inputs, score):
+  places = _places(model, inputs)
+  vectors = _embedded(model, params, inputs, places)
+  grads = jax.grad(_summed(model, params, inputs, score))(vectors)
+  return {
+    name: jnp.sum(vectors[place] * grads[place], axis=-1)
+    for name, place in places.items()
+  }
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _integrated(model, steps, params, inputs, score, baseline):
   places = _places(model, inputs)
   vectors = _embedded(model, params, inputs, places)
   if baseline is None:
     start = jax.tree.map(jnp.zeros_like, vectors)
   else:
-    start = _embedded(model, params, {**inputs, **baseline}, places)
+    start = _embedded(model, params, baseline, places)
   way = jax.tree.map(jnp.subtract, vectors, start)
   total = _summed(model, params, inputs, score)
 
@@ -122,6 +130,12 @@ def integrated_gradients(
   ]
   added = sum(jnp.sum(array, axis=-1) for array in scores.values())
   return Attribution(scores, ends[0] - ends[1] - added)
+
+
+def _log_probs(position, token, answers):
+  logits = answers['tokens'] if isinstance(answers, Mapping) else answers
+  rows = jnp.arange(logits.shape[0])
+  return jax.nn.log_softmax(logits[rows, position])[rows, token]
 
 
 def _places(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, str]:

@@ -64,9 +64,17 @@ def capture(
     replacements: As those of `patch`.
 
   Raises:
-    UserError: A pattern matches nothing.
+    UserError: A pattern matches nothing, or is none.
   """
   patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+  for pattern in patterns:
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise UserError(
+        f'{pattern!r} is no regular expression: {error}. Give one that matches'
+        " whole names, such as '.*/block'."
+      ) from None
   return _captured(model, patterns, params, dict(inputs), replacements or {})
 
 
@@ -227,13 +235,8 @@ def _named(intermediates: PyTree) -> dict[str, Shaped[Array, '...']]:
         visit(part, (*path, name))
       elif name != REPLACEMENT:
         whole = '/'.join(path if name == OUTPUT else (*path, name))
-        several = len(part) > 1
-        found.update(
-          {
-            f'{whole}/{i}' if several else whole: array
-            for i, array in enumerate(part)
-          }
-        )
+        for number, array in enumerate(part):
+          found[f'{whole}/{number}' if len(part) > 1 else whole] = array
 
   visit(intermediates, ())
   return found
@@ -251,14 +254,12 @@ def _checked(
       f'Nothing is put in at {name!r}: it is not what one module gives, once.'
       f'{_near(name, outputs)} All are listed by lm.analysis.capture.names.'
     )
-  if not isinstance(replacement, Replacement):
-    where = jnp.ones((1,) * jnp.ndim(replacement), bool)
-    replacement = Replacement(jnp.asarray(replacement), where)
-  shape, values, where = (
-    shapes[name].shape,
-    replacement.values,
-    replacement.where,
-  )
+  if isinstance(replacement, Replacement):
+    values, where = replacement.values, replacement.where
+  else:
+    values = jnp.asarray(replacement)
+    where = jnp.ones((1,) * values.ndim, bool)
+  shape = shapes[name].shape
   fits = len(shape) == where.ndim and all(
     size in (1, whole) for size, whole in zip(where.shape, shape)
   )

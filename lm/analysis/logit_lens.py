@@ -35,14 +35,15 @@ def logit_lens(
 
 
 def answering_stack(params: PyTree) -> str:
-  """Returns the name of the stack that answers: the decoder, if there is one."""
-  return next(name for name in ('decoder', 'encoder') if name in params)
+  """Returns the name of the stack that answers tokens."""
+  stacks = ('generator', 'decoder', 'encoder')
+  return next(name for name in stacks if name in params)
 
 
 def embedded(model: nn.Module, stack: str) -> str:
   """Returns the name of what the stack reads: embedded tokens."""
-  several = model.form == 'encoder_decoder'
-  return f'{stack}_in' if several else 'dropout'
+  apart = model.form == 'encoder_decoder' or stack == 'generator'
+  return f'{stack}_in' if apart else 'dropout'
 
 
 @functools.partial(jax.jit, static_argnums=0)

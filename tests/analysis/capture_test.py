@@ -151,6 +151,12 @@ def test_a_pattern_that_matches_nothing_lists_near_names():
     capture.capture(model, params, inputs, ['.*/weights', 'decoder/blok'])
 
 
+def test_a_pattern_that_is_none_is_an_error():
+  model, params, inputs, _ = families.family('gpt')
+  with pytest.raises(UserError, match=r"'\*/block' is no regular expression"):
+    capture.capture(model, params, inputs, '*/block')
+
+
 @pytest.mark.parametrize(
   ('replacements', 'message'),
   [

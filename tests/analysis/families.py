@@ -24,6 +24,11 @@ NAMES = {
   'roberta': (('roberta', 'base'), ENCODER, 'encoder'),
   't5-tied': (('t5', 'small'), ENCODER_DECODER, 'decoder'),
   't5': (('t5', 'v1.1-small'), ENCODER_DECODER, 'decoder'),
+  'electra': (
+    ('electra', 'small'),
+    {'tokens': SOURCE, 'valid': VALID, 'masked': SOURCE > 6},
+    'generator',
+  ),
   'transformer': (('transformer', 'base'), ENCODER_DECODER, 'decoder'),
 }
 

@@ -15,8 +15,11 @@ from tests.models import tiny
 
 def without_layers(params, stack, count):
   """Returns the parameters of the first layers of a stack."""
-  block = jax.tree.map(lambda leaf: leaf[:count], params[stack]['block'])
-  return {**params, stack: {**params[stack], 'block': block}}
+  # ELECTRA's other one is as deep.
+  for name in (stack, 'encoder') if stack == 'generator' else (stack,):
+    block = jax.tree.map(lambda leaf: leaf[:count], params[name]['block'])
+    params = {**params, name: {**params[name], 'block': block}}
+  return params
 
 
 def shallower(model, stack, count):
@@ -37,6 +40,13 @@ def test_each_layer_says_what_a_model_says_that_ends_there(name):
       inputs,
     )
     families.assert_near(seen[count], expected)
+
+
+def test_layers_are_computed_once():
+  model, params, inputs, _ = families.family('gpt')
+  lens = lambda params: logit_lens.logit_lens(model, params, inputs)
+  compiled = jax.jit(lens).lower(params).compile().as_text()
+  assert compiled.count(' while(') == 1  # The stack that is captured.
 
 
 def test_before_the_first_layer_the_embedded_tokens_are_scored():
