@@ -124,6 +124,9 @@ def test_every_family_does_every_task_through_the_same_commands(
   scored = said(capsys)
   assert scored['loss'] == pytest.approx(trained['loss'], rel=1e-5)
   assert scored[metric] == pytest.approx(trained[metric])
+  # The same command again has nothing left to do.
+  train.main(**command.parse(train.main, argv, SECTIONS))
+  assert said(capsys) == trained
   # New records need no answers, nor the data of the training.
   new = [
     {k: v for k, v in row.items() if k not in UNLABELLED[task]}
