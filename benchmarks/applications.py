@@ -28,7 +28,6 @@ from lm.records import reading
 from lm.tasks import seeds_table, sliding_window, squad
 from lm.training import evaluation, run_config
 from lm.training.assembly import assemble
-from lm.training.workdir import describe_environment
 from lm.types import UserError
 
 RESULTS = pathlib.Path(__file__).parent / 'results' / 'applications.json'
@@ -241,7 +240,7 @@ def train(
       [curves.read(run, metric=reference.metric) for run in runs]
     ),
     **add_up(spent, workdir / 'spent.json'),
-    'environment': describe_environment(),
+    'environment': json.loads((runs[0] / 'environment.json').read_text()),
   }
 
 
