@@ -229,18 +229,24 @@ def placing(mesh: Mesh) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def apart(params: PyTree) -> Iterator[PyTree]:
+def apart(params: PyTree, mesh: Mesh) -> Iterator[PyTree]:
   """The context in which each process works with parameters by itself.
 
-  Yields them: as they are where there is one process; of several, each has them
-  whole on its first device.
+  Yields them: as they are on the mesh where there is one process; of several,
+  each has them whole on its first device, which has to have room for them.
+
+  Args:
+    params: Arrays of all processes, wherever on the mesh they live.
+    mesh: Of the devices.
   """
   if jax.process_count() == 1:
-    yield params
+    with placing(mesh):
+      yield params
     return
-  whole = multihost_utils.process_allgather(params, tiled=True)
   device = jax.local_devices()[0]
   shape, kinds = (1,) * len(AXES), (AxisType.Auto,) * len(AXES)
   own = jax.make_mesh(shape, AXES, axis_types=kinds, devices=[device])
   with placing(own):
-    yield jax.device_put(whole, device)
+    yield jax.device_put(
+      multihost_utils.process_allgather(params, tiled=True), device
+    )

@@ -13,6 +13,7 @@ import abc
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -138,7 +139,7 @@ def best_step(
     except DamagedError as error:
       logging.warning('Step %d cannot be the best: %s', step, error)
       continue
-    if metric in metrics:
+    if math.isfinite(metrics.get(metric, math.nan)):
       scores[step] = sign * metrics[metric]
   return min(scores, key=lambda step: (scores[step], step), default=None)
 

@@ -71,7 +71,7 @@ def train(
     way.placing(mesh),
   ):
     state, start, examples = begin(parts, init_key, checkpoints, origin)
-    workdirs.record(workdir, config, parts)
+    workdirs.record(workdir, config, parts, start)
     train_step = way.compile_step(step_of(parts), state, mesh)
     score = make_scorer(parts, Eval(**config['eval']))
     batch_at, _ = feed(parts, 'train', run.batch_size, examples)
@@ -178,7 +178,7 @@ def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
 
 def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
   """Returns how the parameters go on from the prompt of the log."""
-  with meshes.apart(params) as params:
+  with meshes.apart(params, parts.way.mesh) as params:
     *_, replies = text.stream(
       parts.model,
       params,

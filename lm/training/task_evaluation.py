@@ -231,7 +231,7 @@ def write(
   order = np.argsort(sources.sizes, kind='stable')
   starts = range(0, table.size, batch_size)
   made = np.full((table.size, how.max_new_tokens), _NOTHING)
-  with meshes.apart(params) as params:
+  with meshes.apart(params, asked.mesh) as params:
     for start in starts[jax.process_index() :: jax.process_count()]:
       rows = order[start : start + batch_size]
       # One more batch size would be compiled for the rest.

@@ -147,10 +147,19 @@ def check_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:
 
 
 def record(
-  workdir: pathlib.Path, config: Mapping[str, Any], parts: Parts
+  workdir: pathlib.Path, config: Mapping[str, Any], parts: Parts, start: int
 ) -> None:
-  """Writes what a reader of the run needs: config, tokenizer, environment."""
-  if jax.process_index() > 0:
+  """Writes what a reader of the run needs: config, tokenizer, environment.
+
+  Of a run that has ended they stay those that it was trained with.
+
+  Args:
+    workdir: Of the run.
+    config: With every field of `SECTIONS`.
+    parts: Of the run.
+    start: The step that it goes on from.
+  """
+  if jax.process_index() > 0 or start >= parts.run.num_steps:
     return
   notes: Mapping[str, str] = {}
   taken = {

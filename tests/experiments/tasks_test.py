@@ -125,8 +125,10 @@ def test_every_family_does_every_task_through_the_same_commands(
   assert scored['loss'] == pytest.approx(trained['loss'], rel=1e-5)
   assert scored[metric] == pytest.approx(trained[metric])
   # The same command again has nothing left to do.
+  (workdir / 'environment.json').write_text('another day')
   train.main(**command.parse(train.main, argv, SECTIONS))
   assert said(capsys) == trained
+  assert (workdir / 'environment.json').read_text() == 'another day'
   # New records need no answers, nor the data of the training.
   new = [
     {k: v for k, v in row.items() if k not in UNLABELLED[task]}

@@ -319,6 +319,7 @@ def test_the_last_the_best_and_the_powers_of_two_stay(
     ('loss', {}, None),
     ('loss', {10: 2.0, 20: 1.5, 30: 1.9}, 20),
     ('loss', {10: 2.0, 20: 2.0}, 10),
+    ('loss', {10: float('nan'), 20: 2.0, 30: -float('inf')}, 20),
     ('f1', {10: 0.5, 20: 0.7, 30: 0.7}, 20),
     ('bleu', {}, None),
   ],
