@@ -16,9 +16,11 @@ from absl import logging
 
 from lm.comparison.study import Score, Task, Variant
 from lm.data import atomic
+from lm.types import UserError
 
 FAILED = 'failed.json'
 LAST_LINES = 15  # Of what a command said before it failed.
+BUSY = 'Another process trains in'  # One that outlived an earlier call.
 
 
 def train(
@@ -67,11 +69,33 @@ def fine_tune(
     seed: Of the fine-tuning.
   """
   target = workdir / 'tasks' / task.name
-  fields = {**task.overrides, **task.families.get(model, {})}
-  fields |= {'init_from': str(workdir), 'seed': seed}
+  fields = fields_of(task, model) | {'init_from': str(workdir), 'seed': seed}
   argv = [f'--config={task.config}', f'--workdir={target}', *flags(fields)]
   argv += ['--config.log.tensorboard=false']
   return once(target / 'result.json', 'train', argv, target)
+
+
+def fields_of(task: Task, model: str) -> dict[str, Any]:
+  """Returns the fields of a task's config for a `model.name`."""
+  return {**task.overrides, **task.families.get(model, {})}
+
+
+def output(name: str, argv: Sequence[str]) -> dict[str, Any]:
+  """Returns the JSON that a command prints, which must not fail.
+
+  Raises:
+    UserError: It has, and says so.
+  """
+  done = subprocess.run(
+    [sys.executable, '-m', f'experiments.{name}', *argv],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  if done.returncode:
+    lines = done.stderr.strip().splitlines()
+    raise UserError('\n'.join(lines[-1:]) or f'{said(name, argv)} has failed.')
+  return json.loads(done.stdout.splitlines()[-1])
 
 
 def once(
@@ -96,6 +120,8 @@ def once(
     )
   if done.returncode:
     lines = (place / 'log.txt').read_text(errors='replace').splitlines()
+    if any(BUSY in line for line in lines[-LAST_LINES:]):
+      raise UserError(f'{lines[-1]} Then start the same command again.')
     failure = {
       'command': said(name, argv),
       'status': done.returncode,

@@ -9,6 +9,7 @@ where it was.
 """
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
@@ -24,13 +25,23 @@ from lm.comparison import (
 )
 from lm.comparison.study import Study, Variant
 from lm.comparison.terms import Terms
-from lm.training import plan
+from lm.data import atomic
+from lm.training import workdir as workdirs
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
+# What changes the length of a run or where it starts, as it is to be.
+USUAL = {
+  'short_steps': 0,
+  'seeds': 1,
+  'init_from': '',
+  'start_from': '',
+  'eval.patience': 0,
+  'optimizer.decay_steps': 0,
+}
 TIMED_STEPS = 30
 TUNING_SEED = 1000  # That of no run which is compared.
-Rates = dict[str, float | None]
+Configs = dict[str, dict[str, Any]]
 
 
 def main(
@@ -53,45 +64,67 @@ def main(
   """
   study = read(config, seeds, budget, data)
   configs = {each.name: resolve(each) for each in study.variants}
-  equal.check_distinct(configs)
+  equal.check_distinct(configs, bool(study.tuning.learning_rates))
+  check_tasks(study, configs)
   root = pathlib.Path(workdir).absolute()
-  planned = {name: plan.plan(each) for name, each in configs.items()}
+  planned = {each.name: planned_of(each) for each in study.variants}
+  if study.unit == 'seconds' and dry_run:
+    raise UserError(
+      'A budget in seconds is turned into steps by training some, and a dry run'
+      ' trains none. Leave --dry_run away.'
+    )
+  common = in_common(study, configs)
   seconds = dict.fromkeys(configs, None)
   if study.unit == 'seconds':
-    if dry_run:
-      raise UserError(
-        'A budget in seconds is turned into steps by training some, and a dry'
-        ' run trains none. Leave --dry_run away.'
+    results.check_same(root, common)
+    with workdirs.locked(root):
+      for each in study.variants:
+        seconds[each.name] = timed(each, planned[each.name], root)
+
+  def terms_of(share: float = 1.0) -> dict[str, Terms]:
+    return {
+      name: equal.derive(
+        name,
+        study,
+        planned[name],
+        configs[name]['data']['length'],
+        seconds[name],
+        share,
       )
-    seconds = {each.name: timed(each, planned, root) for each in study.variants}
+      for name in configs
+    }
 
-  def terms_of(name: str, share: float = 1.0) -> Terms:
-    length = configs[name]['data']['length']
-    return equal.derive(
-      name, study, planned[name], length, seconds[name], share
-    )
-
-  terms = {name: terms_of(name) for name in configs}
-  trials = {name: terms_of(name, study.tuning.share) for name in configs}
+  terms, trials = terms_of(), terms_of(float(study.tuning.share))
   equal.check_budgets(terms, study.unit)
   report.say_terms(study, terms, trials)
   if dry_run:
     command.report({name: each._asdict() for name, each in terms.items()})
     return
-  results.check_same(
-    root, {'study': dataclasses.asdict(study), 'configs': configs}
-  )
+  results.check_same(root, common)
+  with workdirs.locked(root):
+    run(study, configs, terms, trials, pathlib.Path(data), root)
+
+
+def run(
+  study: Study,
+  configs: Configs,
+  terms: dict[str, Terms],
+  trials: dict[str, Terms],
+  data: pathlib.Path,
+  root: pathlib.Path,
+) -> None:
+  """Trains, scores and reports all of a study that has not been yet."""
   rates = {
-    each.name: tune(study, each, trials, root) for each in study.variants
+    each.name: tune(study, each, trials[each.name], root)
+    for each in study.variants
   }
   for seed in range(study.seeds):
     for variant in study.variants:
-      if rates[variant.name] is not None or not study.tuning.learning_rates:
-        fields = equal.overrides(
-          study, terms[variant.name], rates[variant.name], seed
-        )
+      rate = rates[variant.name]
+      if rate is not None or not study.tuning.learning_rates:
+        fields = equal.overrides(study, terms[variant.name], rate, seed)
         name = configs[variant.name]['model']['name']
-        run_cell(study, variant, fields, name, pathlib.Path(data), root)
+        run_cell(study, variant, fields, name, data, root)
   found = gathering.gather(study, configs, terms, trials, rates, root)
   report.write(found, root)
   command.report(
@@ -106,6 +139,11 @@ def main(
 def read(config: str, seeds: int, budget: float, data: str) -> Study:
   """Returns a study, with what the command line says of it."""
   study = studies.parse(config, config_file.read(config))
+  if seeds < 0 or budget < 0:
+    raise UserError(
+      f'--seeds is {seeds} and --budget {budget}. Give numbers above 0, or leave'
+      ' them away for those of the study.'
+    )
   changes: dict[str, Any] = {}
   if seeds:
     changes['seeds'] = seeds
@@ -124,16 +162,41 @@ def resolve(variant: Variant) -> dict[str, Any]:
   """Returns the whole config of a variant, as far as no budget decides it."""
   fields = {**variant.overrides, 'num_steps': 1, 'optimizer.warmup_steps': 0}
   config = config_file.load(variant.config, fields, SECTIONS).to_dict()
-  if config['short_steps']:
-    raise UserError(
-      f'Variant {variant.name!r} has shorter examples in its first'
-      f' {config["short_steps"]} steps, so its steps take not all the same.'
-      ' Set short_steps to 0.'
-    )
+  for key, usual in USUAL.items():
+    section, _, field = key.rpartition('.')
+    value = (config[section] if section else config)[field]
+    if value != usual:
+      raise UserError(
+        f'Variant {variant.name!r} has {key} {value!r}, with which its runs'
+        f' would not be those that the budget pays for. Set it to {usual!r}.'
+      )
   return config
 
 
-def timed(variant: Variant, planned: Any, root: pathlib.Path) -> float:
+def check_tasks(study: Study, configs: Configs) -> None:
+  """Raises UserError if what is fine-tuned for has a config that is none."""
+  for task in study.tasks:
+    for model in {config['model']['name'] for config in configs.values()}:
+      config_file.load(task.config, cells.fields_of(task, model), SECTIONS)
+
+
+def in_common(study: Study, configs: Configs) -> dict[str, Any]:
+  """Returns what no run of a study may differ in from those before."""
+  kept = ('unit', 'budget', 'warmup', 'evaluations', 'tuning')
+  told = dataclasses.asdict(study)
+  return {**{key: told[key] for key in kept}, 'configs': configs}
+
+
+def planned_of(variant: Variant) -> dict[str, Any]:
+  """Returns the plan of a run, by a process that leaves the devices free."""
+  fields = {**variant.overrides, 'num_steps': 1, 'optimizer.warmup_steps': 0}
+  argv = [f'--config={variant.config}', '--workdir=none', '--dry_run']
+  return cells.output('train', argv + cells.flags(fields))
+
+
+def timed(
+  variant: Variant, planned: dict[str, Any], root: pathlib.Path
+) -> float:
   """Returns the seconds of a step, measured once and kept."""
   place = root / 'timing' / variant.name
   fields = {'num_steps': TIMED_STEPS, 'log.every': 5, 'eval.every': 0}
@@ -145,24 +208,32 @@ def timed(variant: Variant, planned: Any, root: pathlib.Path) -> float:
       f'A step of variant {variant.name!r} could not be timed: see'
       f' {place}/log.txt.'
     )
-  return planned[variant.name]['tokens_per_step'] / speed
+  return planned['tokens_per_step'] / speed
 
 
 def tune(
-  study: Study, variant: Variant, trials: dict[str, Terms], root: pathlib.Path
+  study: Study, variant: Variant, trial: Terms, root: pathlib.Path
 ) -> float | None:
-  """Returns the learning rate of a variant; None: its config's, or none works."""
+  """Returns the learning rate of a variant, chosen once and kept.
+
+  None: it is that of its config; or, of a grid, none works.
+  """
   rates = study.tuning.learning_rates
   if len(rates) < 2:
     return rates[0] if rates else None
+  path = root / 'tuning' / variant.name / 'rate.json'
+  if path.exists():
+    return json.loads(path.read_text())
   losses = {}
   for rate in rates:
-    fields = equal.overrides(
-      study, trials[variant.name], rate, seed=TUNING_SEED
-    )
+    fields = equal.overrides(study, trial, rate, seed=TUNING_SEED)
     place = results.trial_of(root, variant.name, rate)
     losses[rate] = results.loss_of(cells.train(variant, fields, place))
-  return results.chosen_rate(losses)
+  best = results.chosen_rate(losses)
+  if best is not None:
+    with atomic.new_file(path) as part:
+      part.write_text(json.dumps(best))
+  return best
 
 
 def run_cell(

@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/bert_to_roberta.py \\
       --workdir=runs/bert_to_roberta --data=DIR
-      A BERT of 2 layers of 128; each variant has the changes of those before it. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A BERT of 2 layers of 128; each variant has the changes of those before
+      it. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
 
   ... --config=configs/compare/bert_to_roberta.py:embedded
       The same on the English prose that every Python has; it needs no data.
@@ -52,7 +53,9 @@ def get_config(variant: str = 'wikitext') -> config_dict.ConfigDict:
   }
   fields = {
     'objective.next_sentence': True,
-    'data.duplicates': 10,
+    # As many as make a difference: in the two epochs of a run, ten masks of a
+    # row would not come again either.
+    'data.duplicates': 1,
     'data.packing': 'pairs',
     'data.tokenizer': 'wordpiece',
   }

@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/direction.py \\
       --workdir=runs/direction --data=DIR
-      A BERT of 2 layers of 128 that sees both sides in every head, one side in each half of them, or what precedes alone. DIR has wikitext2/*.txt.
+      A BERT of 2 layers of 128 that sees both sides in every head, one side
+      in each half of them, or what precedes alone. DIR has wikitext2/*.txt.
 
   ... --config=configs/compare/direction.py:embedded
       The same on the English prose that every Python has; it needs no data.

@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/masking_rate.py \\
       --workdir=runs/masking_rate --data=DIR
-      A BERT of 2 layers of 128, which hides 15 to 40% of its tokens. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A BERT of 2 layers of 128, which hides 15 to 40% of its tokens. DIR has
+      wikitext2/*.txt and blimp/BLiMP.zip.
 
   ... --config=configs/compare/masking_rate.py:embedded
       The same on the English prose that every Python has; it needs no data.

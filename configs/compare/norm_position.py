@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/norm_position.py \\
       --workdir=runs/norm_position --data=DIR
-      A GPT of 6 layers of 128 with both, and with less warm-up. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A GPT of 6 layers of 128 with both. DIR has wikitext2/*.txt and
+      blimp/BLiMP.zip.
 
   ... --config=configs/compare/norm_position.py:embedded
       The same on the English prose that every Python has; it needs no data.
@@ -27,8 +28,8 @@ def get_config(variant: str = 'wikitext') -> config_dict.ConfigDict:
     data = {'source': 'stdlib', 'path': ''}
   study = config_dict.ConfigDict()
   study.question = (
-    'Does a model whose sums are normalised need more warm-up or a lower'
-    ' rate than one whose branches are?'
+    'Does a small GPT learn more if its branches are normalised or its sums,'
+    ' each at its own learning rate?'
   )
   study.budget = config_dict.create(tokens=2e6)
   study.tuning = config_dict.create(

@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/objectives.py \\
       --workdir=runs/objectives --data=DIR
-      A T5 of 2 + 2 layers of 128 with each. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A T5 of 2 + 2 layers of 128 with each. DIR has wikitext2/*.txt and
+      blimp/BLiMP.zip.
 
   ... --config=configs/compare/objectives.py:embedded
       The same on the English prose that every Python has; it needs no data.

@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/optimizers.py \\
       --workdir=runs/optimizers --data=DIR
-      A GPT of 2 layers of 128; of each optimizer the rate is tuned. DIR has wikitext2/*.txt.
+      A GPT of 2 layers of 128; of each optimizer the rate
+      is tuned, and no decay and no other number. DIR has wikitext2/*.txt.
 
   ... --config=configs/compare/optimizers.py:embedded
       The same on the English prose that every Python has; it needs no data.
@@ -32,7 +33,7 @@ def get_config(variant: str = 'wikitext') -> config_dict.ConfigDict:
   )
   study.budget = config_dict.create(tokens=2e6)
   study.tuning = config_dict.create(
-    learning_rates=(3e-4, 1e-3, 3e-3, 1e-2), share=0.3
+    learning_rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), share=0.3
   )
   study.shared = {
     'batch_size': 32,

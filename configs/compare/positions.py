@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/positions.py \\
       --workdir=runs/positions --data=DIR
-      A GPT of 2 layers of 128 with each of four. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A GPT of 2 layers of 128 with each of four. DIR has wikitext2/*.txt and
+      blimp/BLiMP.zip.
 
   ... --config=configs/compare/positions.py:embedded
       The same on the English prose that every Python has; it needs no data.

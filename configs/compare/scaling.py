@@ -2,7 +2,8 @@
 
   python -m experiments.compare --config=configs/compare/scaling.py \\
       --workdir=runs/scaling --data=DIR
-      GPTs of 1 to 5 layers, which grow in width with their depth. DIR has wikitext2/*.txt.
+      GPTs of 1 to 5 layers, which grow in width with their depth. DIR has
+      wikitext2/*.txt.
 
   ... --config=configs/compare/scaling.py:embedded
       The same on the English prose that every Python has; it needs no data.

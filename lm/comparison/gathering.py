@@ -1,7 +1,10 @@
 """Everything that a study found, as its report.json has it."""
 
+import collections
 import dataclasses
 import itertools
+import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +14,13 @@ from lm.analysis.intervals import Interval
 from lm.comparison import results, terms as equal
 from lm.comparison.study import Study
 from lm.comparison.terms import Terms
-from lm.training.workdir import describe_environment
 
 Configs = Mapping[str, Mapping[str, Any]]
 
-# What a loss depends on beside the model: of others it is another question.
+# What a loss depends on beside the model: of others it is another question. For
+# a byte it is the same one, however the text is cut into tokens.
 OF_A_LOSS = ('objective.', 'data.')
+OF_TOKENS = ('data.tokenizer', 'data.vocab_size', 'data.end_of_text')
 
 
 def gather(
@@ -42,7 +46,8 @@ def gather(
     name: {seed: results.scores(cell, study) for seed, cell in own.items()}
     for name, own in cells.items()
   }
-  differing = equal.differences(configs)
+  tuned = bool(study.tuning.learning_rates)
+  differing = equal.differences(configs, tuned)
   comparable = comparable_metrics(study, differing)
   return {
     'question': study.question,
@@ -75,8 +80,12 @@ def gather(
       name: [results.speed(cell) for cell in own.values()]
       for name, own in cells.items()
     },
+    'forms': {
+      name: next((results.forms(each, study) for each in own.values()), {})
+      for name, own in cells.items()
+    },
     'failures': results.failures(root),
-    'environment': describe_environment(),
+    'environment': _environment(cells),
   }
 
 
@@ -85,12 +94,13 @@ def comparable_metrics(
 ) -> tuple[str, ...]:
   """Returns what means the same of every variant.
 
-  That is what all were asked, and the loss if they have the objective, the text
-  and the tokens in common.
+  That is what all were asked; the loss, if they have the objective, the text and
+  the tokens in common; and bits per byte, if the first two.
   """
   asked = tuple(each.name for each in (*study.scores, *study.tasks))
-  same = not any(key.startswith(OF_A_LOSS) for key in differing)
-  return (*asked, 'loss') if same else asked
+  others = {key for key in differing if key.startswith(OF_A_LOSS)}
+  asked += () if others else ('loss',)
+  return asked if others - {*OF_TOKENS} else (*asked, 'bits_per_byte')
 
 
 def losses(
@@ -103,7 +113,8 @@ def losses(
   found = {}
   for rate in rates:
     told = results.ended(results.trial_of(root, name, rate))
-    found[f'{rate:g}'] = None if told is None else told['loss']
+    loss = results.loss_of(told)
+    found[f'{rate:g}'] = loss if math.isfinite(loss) else None
   return found
 
 
@@ -164,11 +175,11 @@ def ladder(
 
   Sizes are without tables of embeddings, as in Kaplan et al. (2020).
   """
-  losses = {
-    terms[name].without_embeddings: [row['loss'] for row in own.values()]
-    for name, own in scored.items()
-    if own
-  }
+  losses = collections.defaultdict(list)
+  for name, own in scored.items():
+    size = terms[name].without_embeddings
+    losses[size] += [row['loss'] for row in own.values() if 'loss' in row]
+  losses = {size: each for size, each in losses.items() if each}
   if len(losses) < 3:
     return None
   found = power_law.fit(losses)
@@ -184,6 +195,16 @@ def _told(
     'second': second,
     **interval._asdict(),
   }
+
+
+def _environment(
+  cells: Mapping[str, Mapping[int, pathlib.Path]],
+) -> dict[str, Any] | None:
+  """Returns where the first of the runs was trained, which all of them were."""
+  paths = [
+    cell / 'environment.json' for own in cells.values() for cell in own.values()
+  ]
+  return json.loads(paths[0].read_text()) if paths else None
 
 
 def _cells(

@@ -1,5 +1,6 @@
 """What a study found, as people read it: report.html, and tables in the log."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,10 @@ from lm.data import atomic
 
 Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 
+SPEED = (
+  'Of one run, on the machine below: the median of its tokens a second, and the'
+  ' memory that its compiler plans for a device, which was not measured.'
+)
 AXES = {
   'tokens': 'tokens read',
   'flops': 'FLOPs',
@@ -32,19 +37,26 @@ def say_terms(
   header, rows = terms_table({k: v._asdict() for k, v in terms.items()})
   table = aligned([header, *rows])
   logging.info('Each run has %.3g %s:\n%s', study.budget, study.unit, table)
-  logging.info('%s', cost(study, terms, trials))
+  told = dataclasses.asdict(study)
+  both = [
+    {name: each._asdict() for name, each in of.items()}
+    for of in (terms, trials)
+  ]
+  logging.info('%s', cost(told, *both))
 
 
 def cost(
-  study: Study, terms: Mapping[str, Terms], trials: Mapping[str, Terms]
+  study: Mapping[str, Any],
+  terms: Mapping[str, Mapping[str, Any]],
+  trials: Mapping[str, Mapping[str, Any]],
 ) -> str:
   """Returns how many runs there are, and what they take."""
-  rates = len(study.tuning.learning_rates)
+  rates = len(study['tuning']['learning_rates'])
   rates = rates if rates > 1 else 0
-  of_runs = study.seeds * sum(each.flops for each in terms.values())
-  of_trials = rates * sum(each.flops for each in trials.values())
+  of_runs = study['seeds'] * sum(each['flops'] for each in terms.values())
+  of_trials = rates * sum(each['flops'] for each in trials.values())
   return (
-    f'{study.seeds * len(terms)} runs of {len(terms)} variants,'
+    f'{study["seeds"] * len(terms)} runs of {len(terms)} variants,'
     f' {of_runs:.3g} FLOPs together; before them {rates * len(terms)} trials of'
     f' learning rates, {of_trials:.3g} FLOPs.'
   )
@@ -101,10 +113,11 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, pathlib.Path]) -> str:
     *_curves(found, pictures),
     html.heading('Equal terms'),
     html.table(*terms_table(found['terms']), 'What the budget comes to.'),
+    html.paragraph(cost(study, found['terms'], found['trial_terms'])),
     *_rates(found),
     *_differences(found),
     html.heading('Speed and memory'),
-    html.table(*speed_table(found), 'Of one run, on the machine below.'),
+    html.table(*speed_table(found), SPEED),
     *_failures(found),
     html.heading('How this was made'),
     html.paragraph(environment(found['environment'])),
@@ -118,9 +131,30 @@ def _scores(found: Mapping[str, Any]) -> list[str]:
   if any(name in found['table'] for name in comparable):
     caption = 'Mean, standard deviation and number of the runs.'
     parts.append(html.table(*score_table(found, comparable), caption))
+    parts += [html.paragraph(each) for each in asked(found)]
   if any(name in found['table'] for name in others):
     parts.append(html.table(*score_table(found, others), NOT_THE_SAME))
   return parts
+
+
+def asked(found: Mapping[str, Any]) -> list[str]:
+  """Returns in which form each variant was asked, and on what."""
+  told = []
+  for score in found['study']['scores']:
+    forms = ', '.join(
+      f'{name} by {own[score["name"]]}'
+      for name, own in found['forms'].items()
+      if score['name'] in own
+    )
+    limit = f', {score["limit"]} of each kind' if score['limit'] else ''
+    told.append(
+      f'{score["name"]}: {score["metric"]} of {score["task"]}{limit}; {forms}.'
+    )
+  told += [
+    f'{task["name"]}: {task["metric"]} after fine-tuning, {task["config"]}.'
+    for task in found['study']['tasks']
+  ]
+  return told
 
 
 def score_table(found: Mapping[str, Any], metrics: Sequence[str]) -> Table:
@@ -149,6 +183,9 @@ def _intervals(found: Mapping[str, Any]) -> list[str]:
     ' have the true difference. Those over seeds say what other runs might have'
     ' given, those over examples what other examples might.'
   )
+  count = len(found['intervals'])
+  if count > 1:
+    caption += f' Of {count} such intervals about {0.05 * count:.1f} miss.'
   return [html.table(*interval_table(found), caption)]
 
 
@@ -209,6 +246,7 @@ def terms_table(terms: Mapping[str, Mapping[str, Any]]) -> Table:
     'tokens with a loss',
     'tokens a step',
     'steps',
+    'of them warm up',
     'tokens',
     'FLOPs',
   ]
@@ -221,6 +259,7 @@ def terms_table(terms: Mapping[str, Mapping[str, Any]]) -> Table:
       f'{100 * each["answers_per_token"]:.0f}%',
       f'{each["tokens_per_step"]:,}',
       f'{each["steps"]:,}',
+      f'{each["warmup_steps"]:,}',
       f'{each["tokens"]:.3g}',
       f'{each["flops"]:.3g}',
     ]
@@ -275,7 +314,7 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
 
 def speed_table(found: Mapping[str, Any]) -> Table:
   """Returns tokens a second, as measured, and memory, as planned."""
-  header = ['variant', 'tokens/s', 'MB a device, by its compiler']
+  header = ['variant', 'tokens/s', 'MB a device, as compiled']
   rows = []
   for name, each in found['terms'].items():
     speeds = [speed for speed in found['tokens_per_second'][name] if speed]
@@ -305,8 +344,10 @@ def _failures(found: Mapping[str, Any]) -> list[str]:
   ]
 
 
-def environment(found: Mapping[str, Any]) -> str:
+def environment(found: Mapping[str, Any] | None) -> str:
   """Returns what the numbers depend on beside the configs."""
+  if found is None:
+    return 'No run has said where it was trained.'
   versions = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
   return (
     f'Commit {found["git_sha"]}, Python {found["python"]}, {versions}, on'

@@ -1,6 +1,7 @@
 """What the runs of a study came to, read from where they are."""
 
 import json
+import math
 import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 from lm.analysis import curves
 from lm.comparison.study import Study
 from lm.comparison.terms import Terms
-from lm.training import run_log
+from lm.training import run_config, run_log
 from lm.types import UserError
 
 
@@ -24,8 +25,9 @@ def trial_of(root: pathlib.Path, name: str, rate: float) -> pathlib.Path:
 
 
 def loss_of(result: Mapping[str, Any] | None) -> float:
-  """Returns the last loss of a run; inf if it failed."""
-  return float('inf') if result is None else float(result['loss'])
+  """Returns the last loss of a run; inf if it failed or diverged."""
+  loss = None if result is None else result['loss']
+  return float('inf') if loss is None or not math.isfinite(loss) else loss
 
 
 def ended(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -43,11 +45,6 @@ def chosen_rate(losses: Mapping[float, float]) -> float | None:
   return min(sorted(finite), key=finite.get, default=None)
 
 
-def at_the_edge(rate: float, losses: Mapping[float, float]) -> bool:
-  """Whether a wider grid might have had a better one."""
-  return len(losses) > 1 and rate in (min(losses), max(losses))
-
-
 def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
   """Returns what a run scored, by the names of the study's scores and tasks.
 
@@ -56,7 +53,7 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
   found = {}
   for asked in study.scores:
     if told := _json(cell / 'scores' / f'{asked.name}.json'):
-      found[asked.name] = told['accuracy']
+      found[asked.name] = told[asked.metric]
   for task in study.tasks:
     if told := _json(cell / 'tasks' / task.name / 'result.json'):
       test = told.get('test') or told.get('validation') or told
@@ -64,9 +61,18 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
   evals = [line for line in _lines(cell) if line['split'] == 'eval']
   if evals:
     for name in ('loss', 'bits_per_byte'):
-      if name in evals[-1]:
+      if evals[-1].get(name) is not None:  # As where a run has diverged.
         found[name] = evals[-1][name]
   return found
+
+
+def forms(cell: pathlib.Path, study: Study) -> dict[str, str]:
+  """Returns the form in which a run was asked, by score."""
+  found = {
+    asked.name: _json(cell / 'scores' / f'{asked.name}.json')
+    for asked in study.scores
+  }
+  return {name: told['form'] for name, told in found.items() if told}
 
 
 def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
@@ -124,21 +130,30 @@ def failures(root: pathlib.Path) -> list[dict[str, Any]]:
   ]
 
 
-def check_same(root: pathlib.Path, study: Mapping[str, Any]) -> None:
-  """Keeps what is compared in `study.json`, and holds a later call to it.
+def check_same(root: pathlib.Path, terms: Mapping[str, Any]) -> None:
+  """Keeps what all runs have in common, and holds a later call to it.
+
+  Args:
+    root: Where the runs are.
+    terms: What no run may differ in: more seeds, scores and tasks may come.
 
   Raises:
     UserError: There, another study is under way.
   """
   path = root / 'study.json'
-  text = json.dumps(study, indent=2, sort_keys=True) + '\n'
-  if path.exists() and path.read_text() != text:
-    raise UserError(
-      f'{root} holds another study, or this one with other configs or another'
-      ' budget. Give another --workdir.'
-    )
+  if path.exists():
+    changes = run_config.difference(run_config.read(path), terms)
+    if changes:
+      lines = [
+        f'  {key}: {old} -> {new}' for key, (old, new) in changes.items()
+      ]
+      raise UserError(
+        f'{root} holds another study:\n' + '\n'.join(lines) + '\nGive another'
+        ' --workdir, or undo the change.'
+      )
+    return
   root.mkdir(parents=True, exist_ok=True)
-  path.write_text(text)
+  run_config.write(terms, path)
 
 
 def _lines(cell: pathlib.Path) -> list[dict[str, Any]]:

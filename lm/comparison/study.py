@@ -8,8 +8,11 @@ A file in configs/compare/ says what varies, and nothing else may:
     study.tuning        the grid of learning rates, and its share of the budget
     study.shared        fields of a config that all variants have
     study.variants      each a name, a config, and fields of it
+    study.warmup        the share of a run's steps in which the rate rises
+    study.evaluations   how many a run has
     study.scores        what all are asked: `experiments.score`
     study.tasks         what all are fine-tuned for
+    study.ladder        whether a power law is fitted to the variants' sizes
 """
 
 import dataclasses
@@ -48,12 +51,13 @@ class Tuning:
   the lowest loss on the validation set is taken.
 
   Attributes:
-    learning_rates: The grid; a single one is not tuned.
+    learning_rates: The grid; a single one is not tuned, and of none each variant
+      has its config's.
     share: Of the budget, that each is tried with.
   """
 
-  learning_rates: tuple[float, ...]
-  share: float = 0.25
+  learning_rates: tuple[float, ...] = ()
+  share: float | int = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Score:
     data: Where it is in the folder of data.
     limit: Pairs of each paradigm, or questions; 0: all.
     form: By default, each family's own.
+    metric: Of what the command prints.
   """
 
   name: str
@@ -73,6 +78,7 @@ class Score:
   data: str
   limit: int = 0
   form: str = ''
+  metric: str = 'accuracy'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,17 +156,18 @@ def parse(path: str, listed: Mapping[str, Any]) -> Study:
   unit, amount = _budget(path, listed['budget'])
   shared = flat(listed.get('shared', {}))
   variants = tuple(_variant(path, each, shared) for each in listed['variants'])
-  _check_names(path, [each.name for each in variants])
-  tuned = {'learning_rates': (), 'share': Tuning.share}
-  tuned |= listed.get('tuning', {})
+  _check_names(path, 'variants', [each.name for each in variants])
+  tuned = _made(path, 'tuning', Tuning, listed.get('tuning', {}))
   study = Study(
     unit=unit,
     budget=amount,
     variants=variants,
-    tuning=Tuning(tuned['learning_rates'], float(tuned['share'])),
+    tuning=Tuning(tuple(tuned.learning_rates), float(tuned.share)),
     seeds=listed.get('seeds', 3),
-    scores=tuple(Score(**each) for each in listed.get('scores', ())),
-    tasks=tuple(_task(each) for each in listed.get('tasks', ())),
+    scores=tuple(
+      _made(path, 'a score', Score, each) for each in listed.get('scores', ())
+    ),
+    tasks=tuple(_task(path, each) for each in listed.get('tasks', ())),
     **{
       key: listed[key]
       for key in ('question', 'warmup', 'evaluations', 'ladder')
@@ -172,6 +179,9 @@ def parse(path: str, listed: Mapping[str, Any]) -> Study:
       f'{path}: seeds is {study.seeds} and evaluations {study.evaluations}, but'
       ' a study has 1 or more of each.'
     )
+  if study.scores or study.tasks:
+    asked = [each.name for each in (*study.scores, *study.tasks)]
+    _check_names(path, 'scores', [*asked, 'loss', 'bits_per_byte'])
   if not 0 < study.tuning.share <= 1:
     raise UserError(
       f'{path}: tuning.share is {study.tuning.share:g}, but it is a share of the budget.'
@@ -253,28 +263,46 @@ def _variant(
   return Variant(listed['name'], listed['config'], {**shared, **flat(own)})
 
 
-def _task(listed: Mapping[str, Any]) -> Task:
-  rest = {
-    key: value
-    for key, value in listed.items()
-    if key not in ('overrides', 'families')
-  }
+def _task(path: str, listed: Mapping[str, Any]) -> Task:
   families = listed.get('families', {})
-  return Task(
-    overrides=flat(listed.get('overrides', {})),
-    families={name: flat(fields) for name, fields in families.items()},
-    **rest,
+  return _made(
+    path,
+    'a task',
+    Task,
+    {
+      **listed,
+      'overrides': flat(listed.get('overrides', {})),
+      'families': {name: flat(fields) for name, fields in families.items()},
+    },
   )
 
 
-def _check_names(path: str, names: list[str]) -> None:
+def _made(path: str, what: str, kind: type, listed: Mapping[str, Any]) -> Any:
+  """Returns a part of a study, all of whose fields are known."""
+  fields = dataclasses.fields(kind)
+  known = {field.name for field in fields}
+  needed = {
+    field.name
+    for field in fields
+    if field.default is field.default_factory is dataclasses.MISSING
+  }
+  if listed.keys() - known or needed - listed.keys():
+    raise UserError(
+      f'{path}: {what} lists {", ".join(sorted(listed)) or "nothing"}; it has'
+      f' {", ".join(sorted(known))}, of which {", ".join(sorted(needed)) or "none"}'
+      ' cannot be left out.'
+    )
+  return kind(**listed)
+
+
+def _check_names(path: str, what: str, names: list[str]) -> None:
   if not names:
     raise UserError(f'{path} has no variants, so there is nothing to compare.')
   for name in names:
     if not _NAME.fullmatch(name):
       raise UserError(
-        f'{path}: a variant is called {name!r}, but it names a folder. Use'
+        f'{path}: one of the {what} is called {name!r}, but it names a folder. Use'
         ' letters, digits, and _ . + -.'
       )
     if names.count(name) > 1:
-      raise UserError(f'{path}: two variants are called {name!r}.')
+      raise UserError(f'{path}: two of the {what} are called {name!r}.')

@@ -2,6 +2,7 @@
 
 import collections
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +14,14 @@ from lm.types import UserError
 DERIVED = (
   'num_steps',
   'optimizer.warmup_steps',
-  'optimizer.learning_rate',
-  'optimizer.end_learning_rate',
   'eval.every',
   'checkpoint.every',
+  'checkpoint.keep',
+  'checkpoint.best',
   'seed',
 )
+# And so does this, where a grid has it.
+TUNED = ('optimizer.learning_rate', 'optimizer.end_learning_rate')
 
 
 class Terms(NamedTuple):
@@ -30,8 +33,8 @@ class Terms(NamedTuple):
     tokens: That it reads.
     flops: That it takes, by the model's convention.
     parameters: All of them.
-    without_embeddings: Those that multiply: tables of tokens and positions
-      apart.
+    without_embeddings: Those of them that are in no table of tokens, of their
+      types or of positions.
     flops_per_token: Forward and backward.
     answers_per_token: The share of the tokens that the loss is on.
     tokens_per_step: Of a batch.
@@ -77,20 +80,20 @@ def derive(
     'seconds': seconds_a_step,
   }[study.unit]
   steps = math.floor(share * study.budget / one)
-  if steps < 1:
+  if steps < 2:  # In one alone no rate could rise.
     raise UserError(
       f'A budget of {share * study.budget:.3g} {study.unit} is too small for'
-      f' one step of variant {name!r}, which takes {one:.3g}. Raise the budget,'
-      ' or lower its batch_size.'
+      f' variant {name!r}, one step of which takes {one:.3g}, and a run has two'
+      ' at least. Raise the budget, or lower its batch_size.'
     )
   tables = sum(
     math.prod(row['shape'])
     for row in planned['layout']
-    if row['parameter'].endswith('embedding')
+    if re.search('^(token|position|token_type).*/embedding$', row['parameter'])
   )
   return Terms(
     steps=steps,
-    warmup_steps=max(1, round(study.warmup * steps)),
+    warmup_steps=min(steps - 1, max(1, round(study.warmup * steps))),
     tokens=steps * planned['tokens_per_step'],
     flops=steps * planned['flops_per_step'],
     parameters=planned['parameters'],
@@ -131,7 +134,7 @@ def overrides(
 
 
 def differences(
-  configs: Mapping[str, Mapping[str, Any]],
+  configs: Mapping[str, Mapping[str, Any]], tuned: bool
 ) -> dict[str, dict[str, Any]]:
   """Returns the value of each variant at every key in which any two differ.
 
@@ -139,13 +142,14 @@ def differences(
 
   Args:
     configs: The resolved config of each variant, by its name.
+    tuned: Whether the learning rates are those of a grid.
   """
   first = next(iter(configs.values()))
   keys = collections.Counter(
     key
     for config in configs.values()
     for key in run_config.difference(first, config)
-    if key not in DERIVED
+    if key not in derived(tuned)
   )
   return {
     key: {name: _at(config, key) for name, config in configs.items()}
@@ -153,13 +157,25 @@ def differences(
   }
 
 
-def check_distinct(configs: Mapping[str, Mapping[str, Any]]) -> None:
-  """Raises UserError if two variants are the same."""
+def derived(tuned: bool) -> tuple[str, ...]:
+  """Returns the keys that are no choice of a variant."""
+  return (*DERIVED, *(TUNED if tuned else ()))
+
+
+def check_distinct(
+  configs: Mapping[str, Mapping[str, Any]], tuned: bool
+) -> None:
+  """Raises UserError if two variants are the same.
+
+  Args:
+    configs: The resolved config of each, by its name.
+    tuned: Whether the learning rates are those of a grid.
+  """
   names = [*configs]
   for place, name in enumerate(names):
     for other in names[:place]:
       found = run_config.difference(configs[other], configs[name])
-      if not found.keys() - {*DERIVED}:
+      if not found.keys() - {*derived(tuned)}:
         raise UserError(
           f'The variants {other!r} and {name!r} are the same: no field of their'
           ' configs differs but what the budget decides. Leave one out.'

@@ -7,7 +7,7 @@ if both are as likely, it is wrong.
 
 import collections
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +89,7 @@ def judge(
 ) -> dict[str, Any]:
   """Returns the accuracies of a model as `summary`, and how much it has read.
 
-  `right` tells of each pair, by its place, whether the model is.
+  `right` tells of each pair, by its paradigm and number, whether the model is.
   """
   spans = [
     texts.Span('', sentence, name=pair.place)
@@ -102,10 +102,17 @@ def judge(
   good, bad = found.log_probs.reshape(-1, 2).T
   right = good > bad
   return summary(pairs, right) | {
-    'right': dict(zip((pair.place for pair in pairs), right.tolist())),
+    'right': dict(zip(_ids(pairs), right.tolist())),
     'ties': int(np.sum(good == bad)),
     'tokens': int(found.num_tokens.sum()),
   }
+
+
+def _ids(pairs: Sequence[Pair]) -> Iterator[str]:
+  numbers = collections.Counter()
+  for pair in pairs:
+    yield f'{pair.paradigm}-{numbers[pair.paradigm]}'
+    numbers[pair.paradigm] += 1
 
 
 def summary(

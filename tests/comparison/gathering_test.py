@@ -28,8 +28,11 @@ def root(tmp_path):
       place = results.cell_of(tmp_path, name, seed)
       results_test.cell(place, [3.0, 2.0 + seed])
       results_test.write(place / 'result.json', {'loss': 2.0 + seed})
+      where = {'git_sha': 'abc', 'python': '3', 'versions': {'jax': '0.1'}}
+      where |= {'devices': ['cpu'], 'platform': 'Linux'}
+      results_test.write(place / 'environment.json', where)
       told = place / 'scores/blimp.json'
-      results_test.write(told, {'accuracy': accuracy})
+      results_test.write(told, {'accuracy': accuracy, 'form': 'pll'})
       lines = [
         json.dumps({'id': str(id), 'right': id < 2 + (name == 'b')})
         for id in range(4)
@@ -65,8 +68,16 @@ def test_scores_are_compared_over_seeds_and_over_examples(root):
 def test_losses_compare_if_the_same_is_asked(root):
   same = {'a': CONFIGS['a'], 'b': {**CONFIGS['a'], 'model': {'num_layers': 4}}}
   found = gather(root, same)
-  assert found['comparable'] == ('blimp', 'loss')
+  assert found['comparable'] == ('blimp', 'loss', 'bits_per_byte')
   assert found['differences'] == {'model.num_layers': {'a': 2, 'b': 4}}
+
+
+def test_bits_of_a_byte_compare_however_the_text_is_cut(root):
+  other = {**CONFIGS['a'], 'data': {'tokenizer': 'bytes'}}
+  found = gather(
+    root, {'a': {**CONFIGS['a'], 'data': {'tokenizer': 'bpe'}}, 'b': other}
+  )
+  assert found['comparable'] == ('blimp', 'bits_per_byte')
 
 
 def test_a_run_that_has_not_ended_is_left_out(root):
@@ -94,6 +105,9 @@ def test_the_report_says_all_of_it(root):
     'paired bootstrap over 4 examples',
     'they mean another thing of each variant',
     'The loss by tokens read.',
+    'accuracy of blimp; a by pll, b by pll.',
+    'before them 0 trials',
+    'Commit abc, Python 3, jax 0.1, on 1 x cpu, Linux.',
   ):
     assert part in page
   assert (root / 'plots/loss_by_tokens.png').stat().st_size > 1000

@@ -40,7 +40,17 @@ def test_a_variant_is_a_config_and_the_fields_that_make_it():
     ({'seeds': 0}, 'seeds is 0'),
     ({'tuning': {'learning_rates': (1.0,), 'share': 2}}, 'share is 2'),
     ({'variants': ({'name': 'a'},)}, 'a variant has no config'),
-    ({'variants': LISTED['variants'][:1] * 2}, "two variants are called 'a'"),
+    ({'tuning': {'learning_rate': (1.0,)}}, 'tuning lists learning_rate; it'),
+    ({'scores': ({'name': 'x', 'task': 'y'},)}, 'data, name, task cannot'),
+    (
+      {'scores': ({'name': 'loss', 'task': 'blimp', 'data': 'x'},)},
+      "two of the scores are called 'loss'",
+    ),
+    ({'tasks': ({'name': 'x', 'task': 'y'},)}, 'a task lists'),
+    (
+      {'variants': LISTED['variants'][:1] * 2},
+      "two of the variants are called 'a'",
+    ),
     (
       {'variants': ({'name': 'a/b', 'config': 'c.py'},)},
       "called 'a/b', but it names a folder",

@@ -48,8 +48,8 @@ def test_the_budget_is_turned_into_steps(unit, budget, options, steps):
 
 
 def test_a_budget_for_no_step_is_refused():
-  with pytest.raises(UserError, match=r"too small for one step of variant 'a'"):
-    derive('flops', 599.0)
+  with pytest.raises(UserError, match=r"too small for variant 'a'"):
+    derive('flops', 1199.0)
 
 
 def test_budgets_that_whole_steps_make_unequal_are_refused():
@@ -83,15 +83,21 @@ CONFIGS = {
 
 
 def test_every_key_in_which_two_differ_is_told_and_no_other():
-  assert terms.differences(CONFIGS) == {
+  assert terms.differences(CONFIGS, tuned=True) == {
     'model.name': {'a': 'gpt', 'b': 'gpt', 'c': 'bert'},
     'model.num_layers': {'a': 2, 'b': 4, 'c': 4},
   }
 
 
 def test_two_variants_that_are_the_same_are_refused():
-  terms.check_distinct(CONFIGS)
+  terms.check_distinct(CONFIGS, tuned=True)
   # How long a run is follows from the budget.
   same = CONFIGS | {'d': CONFIGS['b'] | {'num_steps': 7}}
   with pytest.raises(UserError, match="'b' and 'd' are the same"):
-    terms.check_distinct(same)
+    terms.check_distinct(same, tuned=True)
+  # A learning rate is a choice, where no grid has it.
+  faster = CONFIGS['b'] | {'optimizer': {'learning_rate': 0.1}}
+  slower = CONFIGS['b'] | {'optimizer': {'learning_rate': 0.01}}
+  terms.check_distinct({'b': faster, 'd': slower}, tuned=False)
+  with pytest.raises(UserError, match='are the same'):
+    terms.check_distinct({'b': faster, 'd': slower}, tuned=True)

@@ -99,8 +99,8 @@ def test_one_that_is_killed_goes_on_and_each_run_is_as_it_is_alone(
   assert found['differences'] == {
     'model.norm': {'plain': 'layer', 'rms': 'rms'}
   }
-  assert found['comparable'] == ['loss']
-  [interval] = found['intervals']
+  assert found['comparable'] == ['loss', 'bits_per_byte']
+  interval, _ = found['intervals']
   means = [found['table']['loss'][name]['mean'] for name in ('plain', 'rms')]
   assert interval['estimate'] == pytest.approx(means[1] - means[0])
   for name, losses in found['trials'].items():
@@ -157,7 +157,7 @@ def test_a_dry_run_says_what_each_is_given(study, tmp_path, capsys):
   'old, new, message',
   [
     ("'rms'}", "'layer'}", "'plain' and 'rms' are the same"),
-    ('32 * 5.0', '31', "too small for one step of variant 'plain'"),
+    ('32 * 5.0', '31', "too small for variant 'plain'"),
     ("'log': {'every'", "'log': {'ever'", r'There is no config\.log\.ever'),
     ("'budget'", "'budgets'", 'lists budgets'),
   ],

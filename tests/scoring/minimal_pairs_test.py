@@ -116,9 +116,11 @@ def test_a_tie_is_wrong(tmp_path):
   assert first != second  # So one of the first two pairs is right.
   assert found['accuracy'] == pytest.approx(1 / 3)
   assert found['ties'] == 1
-  assert found['right'] == dict(
-    zip((p.place for p in pairs), (first > second, second > first, False))
-  )
+  assert found['right'] == {
+    'a-0': first > second,
+    'a-1': second > first,
+    'a-2': False,
+  }
   assert found['tokens'] == sum(
     len(one.tokenizer.encode(sentence))
     for pair in pairs
