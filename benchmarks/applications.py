@@ -9,6 +9,7 @@ the runs stay in --workdir, and the same command again goes on with them.
 
 Those whose names end in `_pretrained` start from a BERT of WikiText-2, which is
 trained before; those in `_scratch` have its sizes and its tokenizer alone.
+`newwiki` starts from a reader of questions that are made of that text.
 """
 
 import json
@@ -21,7 +22,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from benchmarks import wikitext_models
+from benchmarks import cloze_questions, wikitext_models
 from experiments import command
 from lm.analysis import curves
 from lm.records import reading
@@ -52,7 +53,8 @@ class Reference(NamedTuple):
     fitted: How many records there are for training, which are also those that
       are scored; 0: all that there are, and others are.
     origin: What of the BERT of WikiText-2 it has: 'parameters', with sizes and
-      tokenizer, or 'tokenizer'; '': nothing.
+      tokenizer, or 'tokenizer'; 'clozes': it starts from a reader of these;
+      '': from nothing.
   """
 
   config: str
@@ -105,8 +107,14 @@ REFERENCES = {
     'question_answering.py:newwiki',
     NEWWIKI,
     'f1',
-    settings={'checkpoint.best': ''},  # The last step: none is chosen.
+    settings={
+      'num_steps': 1500,
+      'batch_size': 16,
+      'optimizer.learning_rate': 2e-4,
+      'checkpoint.best': '',  # The last step: none is chosen.
+    },
     split='validation',
+    origin='clozes',
   ),
   'newwiki_fitted': Reference(
     'question_answering.py:newwiki',
@@ -266,13 +274,41 @@ def origin_of(
   reference: Reference, data: pathlib.Path, root: pathlib.Path, steps: int
 ) -> dict[str, Any]:
   """Returns the settings that say what it has of a BERT, which is trained."""
-  bert = wikitext_models.train(
-    'bert', data / wikitext_models.FILES, root / 'wikitext_bert', steps
-  )
+  archive = data / wikitext_models.FILES
+  if reference.origin == 'clozes':
+    return {'init_from': reader_of_clozes(archive, root, steps)}
+  bert = wikitext_models.train('bert', archive, root / 'wikitext_bert', steps)
   if reference.origin == 'parameters':  # It has learned without dropout.
     return {'init_from': bert, **dict.fromkeys(DROPOUT, 0.1)}
   tokenizer = {'data.tokenizer': bert / 'tokenizer', 'data.vocab_size': None}
   return {'model.vocab_size': None, **tokenizer}
+
+
+def reader_of_clozes(
+  archive: pathlib.Path, root: pathlib.Path, steps: int
+) -> pathlib.Path:
+  """Returns the workdir of what answers questions made of plain text."""
+  text = wikitext_models.text(archive, root / 'wikitext2')
+  questions, workdir = root / 'clozes.jsonl', root / 'cloze_reader'
+  if not questions.exists():
+    cloze_questions.write([text / 'train.txt'], questions)
+  settings = {
+    'data.format': 'jsonl',
+    'data.train': questions,
+    'data.held_out': 0.02,
+    'data.length': 160,
+    'num_steps': steps or 4000,
+    'optimizer.learning_rate': 5e-4,
+    'log.tensorboard': 'false',
+  }
+  if steps:
+    settings['optimizer.warmup_steps'] = 1
+  argv = ['--config=configs/question_answering.py:newwiki']
+  argv += [f'--workdir={workdir}']
+  argv += [f'--config.{key}={value}' for key, value in settings.items()]
+  started = [sys.executable, '-m', 'experiments.train', *argv]
+  subprocess.run(started, check=True, stdout=subprocess.DEVNULL)
+  return workdir
 
 
 def baseline(runs: list[pathlib.Path]) -> dict[str, Any]:

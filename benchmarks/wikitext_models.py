@@ -13,6 +13,16 @@ FILES = 'wikitext2/wikitext2_train_valid.zip'
 NUM_STEPS = 8000
 
 
+def text(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+  """Returns a folder with train.txt and valid.txt of an archive."""
+  folder.mkdir(parents=True, exist_ok=True)
+  with zipfile.ZipFile(archive) as files:
+    for name in ('train.txt', 'valid.txt'):
+      if not (folder / name).exists():
+        (folder / name).write_bytes(files.read(f'wikitext2/{name}'))
+  return folder
+
+
 def train(
   family: str, archive: pathlib.Path, workdir: pathlib.Path, steps: int = 0
 ) -> pathlib.Path:
@@ -24,15 +34,10 @@ def train(
     workdir: Where the model is, or shall be.
     steps: Of a trial; 0: `NUM_STEPS`.
   """
-  text = workdir.parent / 'wikitext2'
-  text.mkdir(parents=True, exist_ok=True)
-  with zipfile.ZipFile(archive) as files:
-    for name in ('train.txt', 'valid.txt'):
-      if not (text / name).exists():
-        (text / name).write_bytes(files.read(f'wikitext2/{name}'))
+  folder = text(archive, workdir.parent / 'wikitext2')
   settings = {
     'num_steps': steps or NUM_STEPS,
-    'data.path': f'{text}/*.txt',
+    'data.path': f'{folder}/*.txt',
     'checkpoint.keep': 1,
     'checkpoint.best': 'loss',
     'log.tensorboard': False,
