@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from absl import logging
 
@@ -115,26 +115,37 @@ def once(
   logging.info('%s', said(name, argv))
   place.mkdir(parents=True, exist_ok=True)
   with (place / 'log.txt').open('a') as log:
-    done = subprocess.run(
-      command, stdout=subprocess.PIPE, stderr=log, text=True, check=False
-    )
-  if done.returncode:
+    status, printed = _run(command, log)
+  if status:
     lines = (place / 'log.txt').read_text(errors='replace').splitlines()
     if any(BUSY in line for line in lines[-LAST_LINES:]):
       raise UserError(f'{lines[-1]} Then start the same command again.')
     failure = {
       'command': said(name, argv),
-      'status': done.returncode,
+      'status': status,
       'last_lines': lines[-LAST_LINES:],
     }
     (place / FAILED).write_text(json.dumps(failure, indent=2) + '\n')
-    logging.error('It failed with status %d; see %s.', done.returncode, place)
+    logging.error('It failed with status %d; see %s.', status, place)
     return None
   (place / FAILED).unlink(missing_ok=True)
-  result = json.loads(done.stdout.splitlines()[-1])
+  result = json.loads(printed.splitlines()[-1])
   with atomic.new_file(path) as part:
     part.write_text(json.dumps(result, indent=2) + '\n')
   return result
+
+
+def _run(command: Sequence[str], log: TextIO) -> tuple[int, str]:
+  """Returns the status of a command and what it printed; it ends when we do."""
+  pipe = subprocess.PIPE
+  with subprocess.Popen(command, stdout=pipe, stderr=log, text=True) as child:
+    try:
+      printed, _ = child.communicate()
+    except BaseException:  # Whatever stops us: a run saves, and goes on later.
+      child.terminate()
+      child.wait()
+      raise
+  return child.returncode, printed
 
 
 def said(name: str, argv: Sequence[str]) -> str:

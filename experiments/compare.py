@@ -11,6 +11,8 @@ where it was.
 import dataclasses
 import json
 import pathlib
+import signal
+import sys
 from typing import Any
 
 from absl import logging
@@ -77,7 +79,7 @@ def main(
   seconds = dict.fromkeys(configs, None)
   if study.unit == 'seconds':
     results.check_same(root, common)
-    with workdirs.locked(root):
+    with workdirs.held(root):
       for each in study.variants:
         seconds[each.name] = timed(each, planned[each.name], root)
 
@@ -101,7 +103,7 @@ def main(
     command.report({name: each._asdict() for name, each in terms.items()})
     return
   results.check_same(root, common)
-  with workdirs.locked(root):
+  with workdirs.held(root):
     run(study, configs, terms, trials, pathlib.Path(data), root)
 
 
@@ -255,4 +257,6 @@ def run_cell(
 
 
 if __name__ == '__main__':
+  # So that what it has started is stopped, too.
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   command.run(main)

@@ -108,14 +108,22 @@ def opened(workdir: str) -> Iterator[tuple[pathlib.Path, Mirror | None]]:
 def locked(workdir: pathlib.Path) -> Iterator[None]:
   """Holds the run in `workdir`, so that no two processes go on with it at once.
 
-  The system lets go when the process ends, however it does.
-
   Raises:
     UserError: Another process holds it.
   """
   if jax.process_index() > 0:  # One process of a run is enough.
     yield
     return
+  with held(workdir):
+    yield
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+  """Is `locked` for who does not use JAX, and leaves the devices to others.
+
+  The system lets go when the process ends, however it does.
+  """
   workdir.mkdir(parents=True, exist_ok=True)
   with (workdir / '.lock').open('w') as file:
     try:

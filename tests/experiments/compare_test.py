@@ -76,13 +76,20 @@ def test_one_that_is_killed_goes_on_and_each_run_is_as_it_is_alone(
   root = tmp_path / 'runs'
   command = [sys.executable, '-m', 'experiments.compare']
   command += [f'--config={study}', f'--workdir={root}']
-  # In a session of its own, so that its runs are killed with it.
-  started = subprocess.Popen(command, start_new_session=True)
-  first = results.cell_of(root, 'plain', 0) / 'result.json'
-  limit = time.monotonic() + 200
-  while not first.exists():
-    assert started.poll() is None and time.monotonic() < limit
-    time.sleep(0.05)
+
+  def start_until(path):
+    # In a session of its own, so that its runs can be killed with it.
+    started = subprocess.Popen(command, start_new_session=True)
+    limit = time.monotonic() + 300
+    while not path.exists():
+      assert started.poll() is None and time.monotonic() < limit
+      time.sleep(0.05)
+    return started
+
+  begun = start_until(results.trial_of(root, 'plain', 1e-3) / 'config.json')
+  begun.send_signal(signal.SIGTERM)  # And the run that it has started stops.
+  assert begun.wait(100) == 128 + signal.SIGTERM
+  started = start_until(results.cell_of(root, 'plain', 0) / 'result.json')
   os.killpg(started.pid, signal.SIGKILL)
   started.wait()
   ended = {path: path.stat().st_mtime_ns for path in root.rglob('result.json')}
