@@ -244,9 +244,10 @@ def apart(params: PyTree, mesh: Mesh) -> Iterator[PyTree]:
       yield params
     return
   device = jax.local_devices()[0]
+  whole = multihost_utils.process_allgather(params, tiled=True)
+  params = jax.device_put(whole, device)
+  del whole
   shape, kinds = (1,) * len(AXES), (AxisType.Auto,) * len(AXES)
   own = jax.make_mesh(shape, AXES, axis_types=kinds, devices=[device])
   with placing(own):
-    yield jax.device_put(
-      multihost_utils.process_allgather(params, tiled=True), device
-    )
+    yield params
