@@ -297,8 +297,18 @@ def reader_of_clozes(
     'data.train': questions,
     'data.held_out': 0.02,
     'data.length': 160,
-    'num_steps': steps or 4000,
-    'optimizer.learning_rate': 5e-4,
+    'num_steps': steps or 8000,
+    # It learns to look for words twice as fast as a BERT of 4 layers of 256, whose
+    # sums are normalised and whose places are learned.
+    'model.embed_dim': 128,
+    'model.mlp_dim': 512,
+    'model.head_dim': 32,
+    'model.norm_position': 'pre',
+    'model.position': 'relative',
+    'model.embedding_dropout': 0.0,
+    'model.attention_dropout': 0.0,
+    'model.vocab_size': None,
+    'optimizer.learning_rate': 2e-3,
     'log.tensorboard': 'false',
   }
   if steps:
