@@ -92,7 +92,9 @@ def test_the_compiler_counts_as_much(name, preset, objective, lengths):
   stated = flops.training_flops(params, flops.Lengths(*lengths))
   # Nothing is subtracted: what XLA counts besides, norms, activations, softmax,
   # the loss and the update, is never less than nothing nor more than this.
-  assert 1.0 <= counted / stated <= 1.05
+  # By jax 0.12 ELECTRA's is 1.0303.
+  most = 1.05 if name == 'electra' else 1.03
+  assert 1.0 <= counted / stated <= most
 
 
 @pytest.mark.parametrize(

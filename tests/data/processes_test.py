@@ -97,3 +97,4 @@ def test_processes_end_with_one_that_is_killed():
     parent.kill()
     # All of them hold the pipe open; it ends when the last of them has ended.
     parent.communicate(timeout=20)
+  assert parent.returncode == -signal.SIGKILL

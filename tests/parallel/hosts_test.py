@@ -341,6 +341,10 @@ def test_the_environment_tells_of_others(variables, monkeypatch):
 
 
 def test_a_launcher_of_one_process_starts_nothing(monkeypatch):
-  monkeypatch.setattr(jax.distributed, 'initialize', lambda *_: 1 / 0)
+  met = []
+  monkeypatch.setattr(
+    jax.distributed, 'initialize', lambda *args, **_: met.append(args)
+  )
   monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')
   hosts.start()
+  assert met == []
