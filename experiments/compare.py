@@ -5,7 +5,8 @@
   python -m experiments.compare --config=configs/compare/families.py --dry_run
 
 What has been done in --workdir is never done again: the same command goes on
-where it was.
+where it was. --only=gpt/0 trains and scores one run alone, as a job of its own;
+the command without it then finds all there, and writes the report.
 """
 
 import dataclasses
@@ -13,7 +14,8 @@ import json
 import pathlib
 import signal
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -46,12 +48,29 @@ TUNING_SEED = 1000  # That of no run which is compared.
 Configs = dict[str, dict[str, Any]]
 
 
+class Plan(NamedTuple):
+  """A study and what follows from it, by variant.
+
+  Attributes:
+    study: What is compared.
+    configs: The resolved config of each, as far as no budget decides it.
+    terms: What each of its runs is given.
+    trials: What each trial of a learning rate is.
+  """
+
+  study: Study
+  configs: Configs
+  terms: dict[str, Terms]
+  trials: dict[str, Terms]
+
+
 def main(
   config: str,
   workdir: str = 'runs/compare',
   data: str = '',
   seeds: int = 0,
   budget: float = 0.0,
+  only: tuple[str, ...] = (),
   dry_run: bool = False,
 ) -> None:
   """Trains and scores every variant, and writes report.html.
@@ -62,24 +81,54 @@ def main(
     data: The folder of what is scored; without it the validation set alone is.
     seeds: How many of each variant, if not as many as the study has.
     budget: In the study's unit, if not the study's own.
+    only: Runs, as VARIANT/SEED or VARIANT for all seeds; no report is written.
     dry_run: Says what each variant is given and what all takes, and ends.
   """
   study = read(config, seeds, budget, data)
+  chosen = choose(study, only)
+  root, there = pathlib.Path(workdir).absolute(), pathlib.Path(data)
+  plan = make_plan(study, root, dry_run)
+  report.say_terms(study, plan.terms, plan.trials)
+  if dry_run:
+    logging.info('A run alone is --only=%s.', ' or '.join(cells_of(study)))
+    command.report({name: each._asdict() for name, each in plan.terms.items()})
+    return
+  results.check_same(root, in_common(study, plan.configs))
+  if only:
+    run(plan, chosen, there, root)
+    return
+  with workdirs.held(root):
+    rates = run(plan, chosen, there, root)
+    found = gathering.gather(*plan, rates, root)
+    report.write(found, root)
+  command.report(
+    {
+      'report': str(root / 'report.html'),
+      'table': found['table'],
+      'failures': len(found['failures']),
+    }
+  )
+
+
+def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
+  """Returns what each variant is given, once all is checked that can be.
+
+  Raises:
+    UserError: Something cannot be compared.
+  """
   configs = {each.name: resolve(each) for each in study.variants}
   equal.check_distinct(configs, bool(study.tuning.learning_rates))
   check_tasks(study, configs)
-  root = pathlib.Path(workdir).absolute()
   planned = {each.name: planned_of(each) for each in study.variants}
-  if study.unit == 'seconds' and dry_run:
-    raise UserError(
-      'A budget in seconds is turned into steps by training some, and a dry run'
-      ' trains none. Leave --dry_run away.'
-    )
-  common = in_common(study, configs)
   seconds = dict.fromkeys(configs, None)
   if study.unit == 'seconds':
-    results.check_same(root, common)
-    with workdirs.held(root):
+    if dry_run:
+      raise UserError(
+        'A budget in seconds is turned into steps by training some, and a dry'
+        ' run trains none. Leave --dry_run away.'
+      )
+    results.check_same(root, in_common(study, configs))
+    with workdirs.held(root / 'timing', wait=True):
       for each in study.variants:
         seconds[each.name] = timed(each, planned[each.name], root)
 
@@ -98,44 +147,58 @@ def main(
 
   terms, trials = terms_of(), terms_of(float(study.tuning.share))
   equal.check_budgets(terms, study.unit)
-  report.say_terms(study, terms, trials)
-  if dry_run:
-    command.report({name: each._asdict() for name, each in terms.items()})
-    return
-  results.check_same(root, common)
-  with workdirs.held(root):
-    run(study, configs, terms, trials, pathlib.Path(data), root)
+  return Plan(study, configs, terms, trials)
+
+
+def cells_of(study: Study) -> dict[str, tuple[Variant, int]]:
+  """Returns the runs of a study by their names, one seed after another."""
+  return {
+    f'{each.name}/{seed}': (each, seed)
+    for seed in range(study.seeds)
+    for each in study.variants
+  }
+
+
+def choose(study: Study, only: Sequence[str]) -> list[tuple[Variant, int]]:
+  """Returns the runs that `only` names; all if it names none.
+
+  Raises:
+    UserError: There is no such run.
+  """
+  every = cells_of(study)
+  for name in only:
+    if name not in {*every, *(each.name for each in study.variants)}:
+      raise UserError(
+        f'--only is {name!r}, but there is no such run. There are'
+        f' {", ".join(every)}, and the names before the bars for all seeds.'
+      )
+  return [
+    (variant, seed)
+    for name, (variant, seed) in every.items()
+    if not only or {name, variant.name} & {*only}
+  ]
 
 
 def run(
-  study: Study,
-  configs: Configs,
-  terms: dict[str, Terms],
-  trials: dict[str, Terms],
+  plan: Plan,
+  chosen: Sequence[tuple[Variant, int]],
   data: pathlib.Path,
   root: pathlib.Path,
-) -> None:
-  """Trains, scores and reports all of a study that has not been yet."""
+) -> dict[str, float | None]:
+  """Trains and scores what has not been yet; returns the learning rates."""
+  study = plan.study
   rates = {
-    each.name: tune(study, each, trials[each.name], root)
+    each.name: tune(study, each, plan.trials[each.name], root)
     for each in study.variants
+    if any(variant is each for variant, _ in chosen)
   }
-  for seed in range(study.seeds):
-    for variant in study.variants:
-      rate = rates[variant.name]
-      if rate is not None or not study.tuning.learning_rates:
-        fields = equal.overrides(study, terms[variant.name], rate, seed)
-        name = configs[variant.name]['model']['name']
-        run_cell(study, variant, fields, name, data, root)
-  found = gathering.gather(study, configs, terms, trials, rates, root)
-  report.write(found, root)
-  command.report(
-    {
-      'report': str(root / 'report.html'),
-      'table': found['table'],
-      'failures': len(found['failures']),
-    }
-  )
+  for variant, seed in chosen:
+    rate = rates[variant.name]
+    if rate is not None or not study.tuning.learning_rates:
+      fields = equal.overrides(study, plan.terms[variant.name], rate, seed)
+      name = plan.configs[variant.name]['model']['name']
+      run_cell(study, variant, fields, name, data, root)
+  return rates
 
 
 def read(config: str, seeds: int, budget: float, data: str) -> Study:
@@ -224,18 +287,19 @@ def tune(
   if len(rates) < 2:
     return rates[0] if rates else None
   path = root / 'tuning' / variant.name / 'rate.json'
-  if path.exists():
-    return json.loads(path.read_text())
-  losses = {}
-  for rate in rates:
-    fields = equal.overrides(study, trial, rate, seed=TUNING_SEED)
-    place = results.trial_of(root, variant.name, rate)
-    losses[rate] = results.loss_of(cells.train(variant, fields, place))
-  best = results.chosen_rate(losses)
-  if best is not None:
-    with atomic.new_file(path) as part:
-      part.write_text(json.dumps(best))
-  return best
+  with workdirs.held(path.parent, wait=True):  # Or another job finds it.
+    if path.exists():
+      return json.loads(path.read_text())
+    losses = {}
+    for rate in rates:
+      fields = equal.overrides(study, trial, rate, seed=TUNING_SEED)
+      place = results.trial_of(root, variant.name, rate)
+      losses[rate] = results.loss_of(cells.train(variant, fields, place))
+    best = results.chosen_rate(losses)
+    if best is not None:
+      with atomic.new_file(path) as part:
+        part.write_text(json.dumps(best))
+    return best
 
 
 def run_cell(

@@ -37,7 +37,9 @@ FORBIDDEN = (
   (r'(lm/(?!interop/harness)|experiments/|configs/)', r'lm_eval'),
   (r'lm/data/', r'jax|flax|optax'),
   (r'lm/', r'experiments|configs|tests|benchmarks'),
-  (r'configs/', r'(?!ml_collections$).*'),
+  (r'configs/(?!compare/)', r'(?!ml_collections$).*'),
+  # What the studies have in common has one home.
+  (r'configs/compare/', r'(?!(ml_collections|configs)$).*'),
 )
 MAKES_A_MESH = {'jax.make_mesh', 'jax.sharding.Mesh'}
 

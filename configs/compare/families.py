@@ -15,63 +15,32 @@ Variants: wikitext (default), embedded, debug.
 
 from ml_collections import config_dict
 
-VARIANTS = ('wikitext', 'embedded', 'debug')
+from configs.compare import small
+
+VARIANTS = (*small.VARIANTS, 'debug')
 
 
-def get_config(variant: str = 'wikitext') -> config_dict.ConfigDict:
+def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
-  variant = variant or 'wikitext'
-  if variant not in VARIANTS:
-    raise ValueError(
-      f'There is no {variant!r}. There are {", ".join(VARIANTS)}.'
-    )
-  study = config_dict.ConfigDict()
+  study = small.study(variant, VARIANTS)
   study.question = (
     'Which family makes most of a small budget: one that is asked for every'
     ' token, for masked ones, or for spans?'
   )
   study.budget = config_dict.create(flops=1.5e13)
-  study.seeds = 3
-  study.tuning = config_dict.create(
-    learning_rates=(1e-3, 2e-3, 4e-3), share=0.3
-  )
-  data = {'source': 'wikitext', 'path': '{data}/wikitext2/*.txt'}
-  if variant != 'wikitext':
-    data = {'source': 'stdlib', 'path': ''}
-  study.shared = {
-    'batch_size': 32,
-    'model': {
-      'num_layers': 2,
-      'num_heads': 4,
-      'head_dim': 32,
-      'embed_dim': 128,
-      'mlp_dim': 512,
-      'max_len': 128,
-      'vocab_size': None,
-      'embedding_dropout': 0.0,
-      'attention_dropout': 0.0,
-      'residual_dropout': 0.0,
-    },
-    'data': {**data, 'vocab_size': 4096, 'length': 64},
-    'optimizer': {
-      'name': 'adamw',
-      'schedule': 'cosine',
-      'b2': 0.98,
-      'eps': 1e-8,
-      'clip_norm': 1.0,
-      'weight_decay': 0.01,
-    },
-    'log': {'every': 20},
+  # What the family's own config would set otherwise.
+  study.shared.optimizer = {
+    'name': 'adamw',
+    'schedule': 'cosine',
+    'b2': 0.98,
+    'eps': 1e-8,
+    'clip_norm': 1.0,
+    'weight_decay': 0.01,
   }
   study.variants = tuple(
     {'name': family, 'config': f'configs/{family}.py:wikitext'}
     for family in ('gpt', 'bert', 'roberta', 't5')
   )
-  study.scores = ()
-  if variant == 'wikitext':
-    study.scores = (
-      {'name': 'blimp', 'task': 'blimp', 'data': 'blimp', 'limit': 50},
-    )
   if variant == 'debug':
     study.budget = config_dict.create(tokens=8 * 32 * 4)
     study.seeds = 2

@@ -1,4 +1,9 @@
-"""How much memory a device has, and into which of them a step fits."""
+"""How much memory a device has and has used, and which of them a step fits."""
+
+import resource
+import sys
+
+import jax
 
 # Bytes of one device, from the vendors' data sheets; of TPU v2 and v3 a device
 # is one of a chip's two cores.
@@ -24,6 +29,20 @@ MEMORY = {
 # What a step may have of it: the rest goes to the runtime, its libraries and
 # the room between buffers.
 SHARE = 0.9
+
+
+def peak() -> int:
+  """Returns the most bytes that were in use at once, on the fullest device here.
+
+  Of a device that does not count them, as a CPU, it is the most that this
+  process had in memory, its compiler included.
+  """
+  counted = [device.memory_stats() or {} for device in jax.local_devices()]
+  used = [each.get('peak_bytes_in_use', 0) for each in counted]
+  if max(used):
+    return max(used)
+  unit = 1 if sys.platform == 'darwin' else 1024  # getrusage(2) on each.
+  return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def fits(size: int) -> dict[str, bool]:

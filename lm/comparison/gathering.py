@@ -80,6 +80,10 @@ def gather(
       name: [results.speed(cell) for cell in own.values()]
       for name, own in cells.items()
     },
+    'peak_bytes': {
+      name: [results.peak_bytes(cell) for cell in own.values()]
+      for name, own in cells.items()
+    },
     'forms': {
       name: next((results.forms(each, study) for each in own.values()), {})
       for name, own in cells.items()

@@ -16,8 +16,9 @@ from lm.data import atomic
 Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 
 SPEED = (
-  'Of one run, on the machine below: the median of its tokens a second, and the'
-  ' memory that its compiler plans for a device, which was not measured.'
+  'On the machine below: the median of the runs in tokens a second, the most'
+  ' memory that one of them had in use on a device (of a CPU: in its process,'
+  " compiler included), and what its step has of that by the compiler's plan."
 )
 AXES = {
   'tokens': 'tokens read',
@@ -313,16 +314,18 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
 
 
 def speed_table(found: Mapping[str, Any]) -> Table:
-  """Returns tokens a second, as measured, and memory, as planned."""
-  header = ['variant', 'tokens/s', 'MB a device, as compiled']
+  """Returns tokens a second and memory as measured, and memory as planned."""
+  header = ['variant', 'tokens/s', 'MB in use', 'MB of a step, planned']
   rows = []
   for name, each in found['terms'].items():
     speeds = [speed for speed in found['tokens_per_second'][name] if speed]
     middle = sorted(speeds)[len(speeds) // 2] if speeds else None
+    used = [size for size in found['peak_bytes'][name] if size]
     rows.append(
       [
         name,
         '-' if middle is None else f'{middle:,.0f}',
+        f'{max(used) / 1e6:,.0f}' if used else '-',
         f'{each["bytes_per_device"] / 1e6:,.0f}',
       ]
     )

@@ -96,6 +96,12 @@ def speed(cell: pathlib.Path) -> float | None:
   return statistics.median(found) if found else None
 
 
+def peak_bytes(cell: pathlib.Path) -> int | None:
+  """Returns the most bytes that a run used at once; None: it does not say."""
+  used = [line['peak_bytes'] for line in _lines(cell) if 'peak_bytes' in line]
+  return max(used, default=None)
+
+
 def curve(
   cells: Sequence[pathlib.Path], terms: Terms
 ) -> dict[str, list[list[tuple[float | int, float]]]]:

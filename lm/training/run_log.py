@@ -13,12 +13,17 @@ import rich.console
 from absl import logging
 from rich import progress
 
-from lm.analysis import plots
+from lm.analysis import memory, plots
 from lm.data import atomic
 from lm.types import UserError
 
 # These differ between two runs of the same bits, and nothing else does.
-TIME_FIELDS = ('seconds', 'tokens_per_second', 'model_flops_utilization')
+TIME_FIELDS = (
+  'seconds',
+  'tokens_per_second',
+  'model_flops_utilization',
+  'peak_bytes',
+)
 
 Metrics = Mapping[str, float]
 
@@ -91,7 +96,8 @@ class RunLog:
     if self._bar:
       self._bar.show(step, metrics['loss'], speed.get('tokens_per_second'))
     if step % self.every == 0:
-      self._write(step, 'train', {**metrics, **speed})
+      used = {'peak_bytes': memory.peak()}
+      self._write(step, 'train', {**metrics, **speed, **used})
       self._seconds, self._timed_steps = 0.0, 0
       if not self._bar:
         logging.info('%s', self._line(step, metrics['loss'], speed))

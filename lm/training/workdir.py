@@ -119,15 +119,19 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
+def held(workdir: pathlib.Path, wait: bool = False) -> Iterator[None]:
   """Is `locked` for who does not use JAX, and leaves the devices to others.
 
   The system lets go when the process ends, however it does.
+
+  Args:
+    workdir: What is held.
+    wait: Until another process lets go, and raise nothing.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   with (workdir / '.lock').open('w') as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
       raise UserError(
         f'Another process trains in {workdir} at this moment. Wait until it'

@@ -9,7 +9,11 @@ from lm.comparison import terms
 from lm.types import UserError
 
 ROOT = pathlib.Path(__file__).parents[2]
-STUDIES = sorted(path.stem for path in (ROOT / 'configs/compare').glob('*.py'))
+STUDIES = sorted(
+  path.stem
+  for path in (ROOT / 'configs/compare').glob('*.py')
+  if path.stem != 'small'  # What they have in common.
+)
 # Beside what a budget decides, all in which the variants of a study differ.
 VARIED = {
   'direction': {'model.attention'},

@@ -176,3 +176,18 @@ def test_what_cannot_be_compared_is_refused_before_anything_runs(
   with pytest.raises(UserError, match=message):
     compare.main(str(study), str(tmp_path / 'runs'))
   assert not (tmp_path / 'runs').exists()
+
+
+def test_a_run_that_is_not_there_is_refused(study):
+  read = compare.read(str(study), 0, 0.0, '')
+  with pytest.raises(UserError, match='plain/0, rms/0, plain/1, rms/1'):
+    compare.choose(read, ('rms/2',))
+
+
+def test_runs_are_chosen_by_name_and_seed(study):
+  read = compare.read(str(study), 0, 0.0, '')
+  names = lambda only: [
+    (each.name, seed) for each, seed in compare.choose(read, only)
+  ]
+  assert names(('rms', 'plain/1')) == [('rms', 0), ('plain', 1), ('rms', 1)]
+  assert len(names(())) == 4
