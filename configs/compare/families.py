@@ -18,6 +18,34 @@ from ml_collections import config_dict
 from configs.compare import small
 
 VARIANTS = (*small.VARIANTS, 'debug')
+# T5 writes its answer, as in Raffel et al. (2020), appendix D; the others have
+# a head. The rates of fine-tuning are the same for all, and not tuned.
+SST2 = {
+  'name': 'sst2',
+  'config': 'configs/classification.py:sst2',
+  'metric': 'accuracy',
+  'overrides': {
+    'num_steps': 600,
+    'data.train': '{data}/sst2/train.tsv',
+    'data.test': '{data}/sst2/dev.tsv',
+    'data.distinct': True,
+    'data.held_out': 0.03,
+    'data.length': 64,
+    'optimizer.learning_rate': 5e-4,
+    'optimizer.warmup_steps': 60,
+    'eval.every': 200,
+    'checkpoint.every': 200,
+  },
+  'families': {
+    't5': {
+      'objective.name': 'answers',
+      'task.template': 'sst2 sentence: {text}',
+      'task.labels': ('0', '1'),
+      'task.names': ('negative', 'positive'),
+      'data.target_length': 8,
+    }
+  },
+}
 
 
 def get_config(variant: str = '') -> config_dict.ConfigDict:
@@ -41,6 +69,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     {'name': family, 'config': f'configs/{family}.py:wikitext'}
     for family in ('gpt', 'bert', 'roberta', 't5')
   )
+  if variant in ('', 'wikitext'):
+    study.tasks = (SST2,)
   if variant == 'debug':
     study.budget = config_dict.create(tokens=8 * 32 * 4)
     study.seeds = 2

@@ -41,6 +41,21 @@ def get_config(variant):
   }
 """
 
+TASK = """    'shared': shared,
+    'tasks': ({
+      'name': 'words',
+      'config': 'configs/classification.py:debug',
+      'metric': 'accuracy',
+      'overrides': {
+        'num_steps': 2,
+        'data.format': 'jsonl',
+        'data.train': '{data}/words.jsonl',
+        'data.validation': '{data}/words.jsonl',
+        'data.length': 16,
+        'optimizer.warmup_steps': 1,
+      },
+    },),"""
+
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
@@ -136,21 +151,36 @@ def test_one_that_is_killed_goes_on_and_each_run_is_as_it_is_alone(
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_what_fails_is_told_and_tried_again(study, tmp_path, capsys):
+def test_what_fails_is_told_and_the_others_are_fine_tuned(
+  study, tmp_path, capsys
+):
   changed(study, '(1e-3, 1e-2)', '(1e-3,)')
   changed(study, "'seeds': 2", "'seeds': 1")
-  fails = "'rms', 'log.every': 0}"
-  changed(study, "'rms'}", fails)
+  changed(study, "'rms'}", "'rms', 'log.every': 0}")
+  changed(study, "    'shared': shared,", TASK)
+  rows = [{'text': word, 'label': word} for word in ('yes', 'no') * 8]
+  lines = '\n'.join(json.dumps(row) for row in rows)
+  (tmp_path / 'words.jsonl').write_text(lines)
   root = tmp_path / 'runs'
-  compare.main(str(study), str(root))
+  compare.main(str(study), str(root), data=str(tmp_path))
   told = said(capsys)
   assert told['failures'] == 1
-  assert told['table']['loss'].keys() == {'plain'}
+  assert {'loss', 'words'} <= told['table'].keys()
+  assert all(own.keys() == {'plain'} for own in told['table'].values())
   found = json.loads((root / 'report.json').read_text())
   [failure] = found['failures']
   assert failure['where'] == 'cells/rms/seed-0' and failure['status'] != 0
   assert 'experiments.train' in failure['command']
-  assert 'What failed' in (root / 'report.html').read_text()
+  assert found['comparable'][0] == 'words'
+  [used] = found['peak_bytes']['plain']
+  assert used > 10e6  # Of a process with JAX.
+  report = (root / 'report.html').read_text()
+  assert 'What failed' in report and 'after fine-tuning' in report
+  # It goes on with what was trained, and not with new parameters.
+  tuned = root / 'cells/plain/seed-0/tasks/words'
+  config = json.loads((tuned / 'config.json').read_text())
+  assert config['init_from'] == str(tuned.parents[1])
+  assert config['model']['embed_dim'] == 16
 
 
 def test_a_dry_run_says_what_each_is_given(study, tmp_path, capsys):
