@@ -103,12 +103,10 @@ def welch(
     return _without(difference, level, counted)
   variances = [part.std**2 / part.n for part in (one, other)]
   total = sum(variances)
-  freedom = 1.0
-  if total > 0:
-    shares = [variance / total for variance in variances]
-    freedom = 1 / (
-      shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1)
-    )
+  if total == 0:  # As of scores in few steps: it would have no width.
+    return _without(difference, level, counted, 'no two seeds differ')
+  shares = [variance / total for variance in variances]
+  freedom = 1 / (shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1))
   method = f"Welch's t (Student's with unequal variances) {counted}"
   return around(difference, math.sqrt(total), freedom, level, method)
 
@@ -244,11 +242,14 @@ def around(
   return Interval(estimate, estimate - half, estimate + half, level, method)
 
 
-def _without(estimate: float | None, level: float, counted: str) -> Interval:
+def _without(
+  estimate: float | None,
+  level: float,
+  counted: str,
+  why: str = 'one alone has no spread',
+) -> Interval:
   """Returns an estimate that has no interval, or none at all, and says why."""
-  why = (
-    'a score is no number' if estimate is None else 'one alone has no spread'
-  )
+  why = 'a score is no number' if estimate is None else why
   method = f'no interval {counted}: {why}'
   return Interval(estimate, None, None, _share(level), method)
 
