@@ -85,7 +85,7 @@ find_python = for python in $(2); do \
 
 .venv/.ready-peers: .venv/.ready-test
 	@echo 'Installing torch, transformers and what else is compared with into .venv.'
-	@$(RUN) $(INSTALL) -e '.[test,peers,beam,harness]'
+	@$(RUN) $(INSTALL) -e '.[test,peers,beam,harness,boards]'
 	@touch $@
 
 # The newest Python has the newest JAX, and none of those.

@@ -217,7 +217,7 @@ def train(
     places |= origin_of(reference, data, root, steps)
   argv = [f'--config=configs/{reference.config}', f'--workdir={workdir}']
   argv += [f'--config.{k}={v}' for k, v in {**places, **settings}.items()]
-  argv += ['--config.log.tensorboard=false', f'--config.seeds={seeds}']
+  argv += ['--config.log.boards=()', f'--config.seeds={seeds}']
   began, used = time.time(), seconds_of_children()
   subprocess.run(
     [sys.executable, '-m', 'experiments.train', *argv],
@@ -309,7 +309,7 @@ def reader_of_clozes(
     'model.attention_dropout': 0.0,
     'model.vocab_size': None,
     'optimizer.learning_rate': 2e-3,
-    'log.tensorboard': 'false',
+    'log.boards': '()',
   }
   if steps:
     settings['optimizer.warmup_steps'] = 1

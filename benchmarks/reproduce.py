@@ -65,7 +65,7 @@ def main() -> None:
   recipe = RECIPES[given.name]
   command = [
     f'--config={recipe.config}',
-    '--config.log.tensorboard=false',
+    '--config.log.boards=()',
     '--config.checkpoint.keep=1',
     f'--config.data.path={given.data}',
   ]

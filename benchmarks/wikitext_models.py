@@ -40,7 +40,7 @@ def train(
     'data.path': f'{folder}/*.txt',
     'checkpoint.keep': 1,
     'checkpoint.best': 'loss',
-    'log.tensorboard': False,
+    'log.boards': (),
   }
   if steps:
     every = {'eval.every': steps, 'checkpoint.every': steps}

@@ -34,7 +34,7 @@ def train(
     workdir: Of the run.
   """
   argv = [f'--config={variant.config}', f'--workdir={workdir}']
-  argv += flags({**variant.overrides, **fields, 'log.tensorboard': False})
+  argv += flags({**variant.overrides, **fields, 'log.boards': ()})
   return once(workdir / 'result.json', 'train', argv, workdir)
 
 
@@ -71,7 +71,7 @@ def fine_tune(
   target = workdir / 'tasks' / task.name
   fields = fields_of(task, model) | {'init_from': str(workdir), 'seed': seed}
   argv = [f'--config={task.config}', f'--workdir={target}', *flags(fields)]
-  argv += ['--config.log.tensorboard=false']
+  argv += ['--config.log.boards=()']
   return once(target / 'result.json', 'train', argv, target)
 
 

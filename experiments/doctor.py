@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from experiments import command
+from lm.training import boards
 from lm.types import UserError
 
 PACKAGES = (
@@ -64,6 +65,7 @@ def main(expect: Literal['auto', 'none', 'gpu', 'tpu'] = 'auto') -> int:
     'expected': expect,
     'missing': missing,
     'matmul_teraflops': matmul_teraflops(),
+    'boards': {name: boards.state(name) for name in boards.BOARDS},
     'cpu_cores': os.cpu_count(),
     'free_memory_gigabytes': free_memory(pathlib.Path('/proc/meminfo')),
     'free_disk_gigabytes': round(shutil.disk_usage('.').free / GIGABYTE, 1),

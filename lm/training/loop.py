@@ -15,6 +15,7 @@ from lm.data import loader
 from lm.generation import sampling, text
 from lm.parallel import mesh as meshes
 from lm.training import (
+  boards,
   lora,
   profiling,
   selection,
@@ -197,6 +198,7 @@ def open_log(
 ) -> RunLog:
   """Returns the log of a run that goes on after step `start`."""
   run, length = parts.run, parts.dataset.mean_length
+  first = jax.process_index() == 0
   inputs = example(parts, 'validation').inputs
   flops_of_example = flops.training_flops(params, flops.lengths_of(inputs))
   return RunLog(
@@ -204,7 +206,7 @@ def open_log(
     start=start,
     num_steps=run.num_steps,
     every=show.every,
-    tensorboard=show.tensorboard,
+    boards=boards.open_all(show.boards, workdir, start) if first else (),
     tokens_of_step=lambda step: (
       run.batch_size * (run.short_length if step <= run.short_steps else length)
     ),
@@ -213,7 +215,7 @@ def open_log(
       jax.devices()[0].device_kind,
       jax.device_count(),
     ),
-    active=jax.process_index() == 0,
+    active=first,
   )
 
 

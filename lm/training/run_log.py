@@ -1,4 +1,4 @@
-"""What a run says while it goes on: files, TensorBoard, a line or a bar."""
+"""What a run says while it goes on: files, boards, a line or a bar."""
 
 import atexit
 import json
@@ -6,7 +6,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import rich.console
@@ -15,6 +15,7 @@ from rich import progress
 
 from lm.analysis import memory, plots
 from lm.data import atomic
+from lm.training.boards import Board
 from lm.types import UserError
 
 # These differ between two runs of the same bits, and nothing else does.
@@ -29,7 +30,7 @@ Metrics = Mapping[str, float]
 
 
 class RunLog:
-  """Writes `metrics.jsonl`, `samples.jsonl` and TensorBoard's files.
+  """Writes `metrics.jsonl` and `samples.jsonl`, and shows them on boards.
 
   What an interrupted run wrote past the step that it is restored from is
   dropped, so the files end up as if it had never been interrupted.
@@ -39,7 +40,7 @@ class RunLog:
     start: The step that the run begins after; 0 for a new one.
     num_steps: The last step.
     every: Steps between two lines of training metrics.
-    tensorboard: Whether TensorBoard's files are written too.
+    boards: Where people look at it; they are closed with it.
     tokens_of_step: How many tokens a step has, all devices together.
     peak_tokens_per_second: What the devices could do at most, if it is known.
     active: Only one process of a run is; in the others this does nothing.
@@ -52,7 +53,7 @@ class RunLog:
     start: int,
     num_steps: int,
     every: int,
-    tensorboard: bool,
+    boards: Sequence[Board] = (),
     tokens_of_step: Callable[[int], int],
     peak_tokens_per_second: float | None = None,
     active: bool = True,
@@ -74,13 +75,7 @@ class RunLog:
     workdir.mkdir(parents=True, exist_ok=True)
     self._metrics = append_after(workdir / 'metrics.jsonl', start)
     self._samples = append_after(workdir / 'samples.jsonl', start)
-    self._board = None
-    if tensorboard:
-      import tensorboardX  # It imports torch, if that is installed: seconds.
-
-      self._board = tensorboardX.SummaryWriter(
-        str(workdir / 'tensorboard'), purge_step=start + 1, flush_secs=10
-      )
+    self._boards = boards
     self._bar = _Bar(start, num_steps) if sys.stderr.isatty() else None
 
   def train(self, step: int, metrics: Metrics) -> None:
@@ -112,7 +107,10 @@ class RunLog:
     )
     logging.info('Evaluation at step %d: %s', step, values)
     lines = read(self._workdir / 'metrics.jsonl')
-    plots.loss(lines, self._workdir / 'plots/loss.png', self._workdir.name)
+    curve = self._workdir / 'plots/loss.png'
+    plots.loss(lines, curve, self._workdir.name)
+    for board in self._boards:
+      board.image(step, 'curve', curve)
     self._last_time = time.perf_counter()
 
   def sample(self, step: int, prompt: str, text: str) -> None:
@@ -120,8 +118,8 @@ class RunLog:
     if not self._active:
       return
     _write_line(self._samples, {'step': step, 'prompt': prompt, 'text': text})
-    if self._board:
-      self._board.add_text('sample', prompt + text, step)
+    for board in self._boards:
+      board.text(step, 'sample', prompt + text)
     logging.info('Sample at step %d: %s%s', step, prompt, text)
     self._last_time = time.perf_counter()
 
@@ -133,8 +131,8 @@ class RunLog:
       self._bar.close()
     self._metrics.close()
     self._samples.close()
-    if self._board:
-      self._board.close()
+    for board in self._boards:
+      board.close()
 
   def _write(self, step: int, split: str, metrics: Metrics) -> None:
     finite = {
@@ -142,9 +140,9 @@ class RunLog:
       for name in sorted(metrics)
     }
     _write_line(self._metrics, {'step': step, 'split': split, **finite})
-    for name, value in finite.items():
-      if self._board and value is not None:
-        self._board.add_scalar(f'{split}/{name}', value, step)
+    shown = {f'{split}/{k}': v for k, v in finite.items() if v is not None}
+    for board in self._boards:
+      board.scalars(step, shown)
 
   def _speed(self, step: int) -> dict[str, float]:
     if not self._timed_steps:

@@ -8,6 +8,7 @@ from lm.data import corpora, datasets
 from lm.parallel import hosts, ways
 from lm.tasks import labelled
 from lm.training import optimizers
+from lm.training.boards import BOARDS
 from lm.training.checkpoints import Checkpoints
 from lm.training.lora import Lora
 from lm.training.run_config import fields_of
@@ -103,7 +104,7 @@ class Log(NamedTuple):
     every: Steps between two lines of metrics.
     slow_step: How many times the median a step takes before it is said where
       it hangs; 0: never.
-    tensorboard: Whether TensorBoard's files are written.
+    boards: Where people look at it, beside WORKDIR/metrics.jsonl.
     profile: 'N:M' puts a trace of steps N to M into WORKDIR/profile.
     sample_every: Steps between two samples of text; 0: none.
     sample_prompt: What they go on from; '': the beginning of a text.
@@ -112,7 +113,7 @@ class Log(NamedTuple):
 
   every: int = 10
   slow_step: float = 20.0
-  tensorboard: bool = True
+  boards: tuple[Literal[*BOARDS], ...] = ('tensorboard',)
   profile: str = ''
   sample_every: int = 0
   sample_prompt: str = ''

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted(
   path.stem
   for path in (ROOT / 'configs/compare').glob('*.py')
-  if path.stem != 'small'  # What they have in common.
+  if path.stem not in {'__init__', 'small'}  # What they have in common.
 )
 # Beside what a budget decides, all in which the variants of a study differ.
 VARIED = {

@@ -54,7 +54,7 @@ def run(tmp_path_factory, text, cache):
     '--config.eval.every=2',
     '--config.log.sample_every=4',
     '--config.log.sample_tokens=8',
-    '--config.log.tensorboard=false',
+    '--config.log.boards=()',
     '--config.optimizer.warmup_steps=1',
   ]
   return workdir, last_line(call(*command))

@@ -111,7 +111,7 @@ def test_every_family_does_every_task_through_the_same_commands(
     'batch_size': 8,
     'eval.every': 0,
     'optimizer.warmup_steps': 1,
-    'log.tensorboard': 'false',
+    'log.boards': '()',
   }
   workdir = tmp_path / 'run'
   argv = [f'--config={ROOT}/configs/{task}.py:debug', f'--workdir={workdir}']

@@ -23,7 +23,7 @@ TINY = {
   'data.buckets': (24,),
   'eval.every': 0,
   'eval.batch_size': 8,
-  'log.tensorboard': False,
+  'log.boards': (),
 }
 PHRASES = [
   ('the dog', 'der Hund'),

@@ -41,7 +41,7 @@ COMMAND = [
   '--config.checkpoint.every=4',
   '--config.checkpoint.keep=100',
   '--config.log.every=1',
-  '--config.log.tensorboard=false',
+  '--config.log.boards=()',
   f'--config.hosts.silence={SILENCE}',
 ]
 
@@ -248,7 +248,7 @@ def test_what_processes_write_together_is_what_one_writes(cache, tmp_path):
     '--config.checkpoint.every=80',
     '--config.log.sample_every=80',
     '--config.log.sample_prompt=a big dog',
-    '--config.log.tensorboard=false',
+    '--config.log.boards=()',
   ]
   divided = ['--config.parallel.data=1', '--config.parallel.fsdp=4']
   finish(tmp_path / 'both', cache, *divided, command=command)

@@ -29,7 +29,7 @@ def train(workdir, cache, layout):
     'data.cache': str(cache),
     'model.vocab_multiple': 2,
     'model.scale_residual_init': True,
-    'log.tensorboard': False,
+    'log.boards': (),
   }
   config = config_file.load(CONFIG, TINY | named | parallel, SECTIONS)
   loop.train(config.to_dict(), workdir)

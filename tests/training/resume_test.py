@@ -39,7 +39,7 @@ COMMAND = [
   '--config.checkpoint.every=3',
   '--config.checkpoint.keep=100',
   '--config.log.every=1',
-  '--config.log.tensorboard=false',
+  '--config.log.boards=()',
 ]
 
 FAMILIES = {

@@ -10,7 +10,7 @@ import pytest
 from absl import logging
 from tensorboardX.proto import event_pb2
 
-from lm.training import run_log
+from lm.training import boards, run_log
 from lm.types import UserError
 
 
@@ -19,7 +19,6 @@ def begin(workdir, **settings) -> run_log.RunLog:
     'start': 0,
     'num_steps': 40,
     'every': 10,
-    'tensorboard': False,
     'tokens_of_step': lambda step: 1000,
   }
   return run_log.RunLog(workdir, **defaults | settings)
@@ -99,7 +98,7 @@ def test_a_line_that_is_not_json_is_an_error(tmp_path):
 
 
 def test_what_is_not_a_number_is_null(tmp_path):
-  log = begin(tmp_path, tensorboard=True)
+  log = begin(tmp_path, boards=[boards.TensorBoard(tmp_path, 0)])
   log.eval(5, {'loss': math.nan, 'grad_norm': math.inf, 'accuracy': 0.5})
   log.close()
   assert (tmp_path / 'metrics.jsonl').read_text() == (
@@ -185,7 +184,7 @@ def scalars(workdir) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_shows_the_same_numbers(tmp_path):
-  log = begin(tmp_path, tensorboard=True)
+  log = begin(tmp_path, boards=[boards.TensorBoard(tmp_path, 0)])
   go_on(log, 1, 20)
   log.close()
   shown = scalars(tmp_path)
@@ -195,7 +194,8 @@ def test_tensorboard_shows_the_same_numbers(tmp_path):
 
 
 def test_other_processes_say_nothing(tmp_path):
-  log = begin(tmp_path, tensorboard=True, active=False)
+  unmade = boards.TensorBoard.__new__(boards.TensorBoard)  # It would fail.
+  log = begin(tmp_path, boards=[unmade], active=False)
   go_on(log, 1, 40)
   log.close()
   assert list(tmp_path.iterdir()) == []

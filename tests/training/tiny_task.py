@@ -30,7 +30,7 @@ SIZES = {
   'eval.batch_size': 16,
   'checkpoint.every': 2,
   'log.every': 2,
-  'log.tensorboard': False,
+  'log.boards': (),
   'optimizer.warmup_steps': 1,
 }
 

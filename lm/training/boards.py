@@ -1,0 +1,217 @@
+"""Where people look at a run: TensorBoard, Weights & Biases, MLflow.
+
+`metrics.jsonl` is the record of a run; a board shows what is in it. Each goes on
+with the same run after an interruption. Where and as whom is said by the
+variables of each one's own documentation: WANDB_PROJECT, WANDB_MODE=offline,
+MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import matplotlib.image
+
+from lm.data import atomic
+from lm.training import run_config
+from lm.types import UserError
+
+NAME = 'lm'  # Of the project or the experiment, if no variable says another.
+
+
+@runtime_checkable
+class Board(Protocol):
+  """What a run is shown on."""
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    """Shows numbers, such as `train/loss`."""
+
+  def text(self, step: int, name: str, text: str) -> None:
+    """Shows a text."""
+
+  def image(self, step: int, name: str, path: pathlib.Path) -> None:
+    """Shows a PNG."""
+
+  def close(self) -> None:
+    """Ends: what has not been sent is sent."""
+
+
+class TensorBoard:
+  """Files in WORKDIR/tensorboard, by `tensorboardX`."""
+
+  def __init__(self, workdir: pathlib.Path, start: int):
+    import tensorboardX  # It imports torch, if that is installed: seconds.
+
+    self._writer = tensorboardX.SummaryWriter(
+      str(workdir / 'tensorboard'), purge_step=start + 1, flush_secs=10
+    )
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+      self._writer.add_scalar(name, value, step)
+
+  def text(self, step: int, name: str, text: str) -> None:
+    self._writer.add_text(name, text, step)
+
+  def image(self, step: int, name: str, path: pathlib.Path) -> None:
+    pixels = matplotlib.image.imread(path)
+    self._writer.add_image(name, pixels, step, dataformats='HWC')
+
+  def close(self) -> None:
+    self._writer.close()
+
+
+class WeightsAndBiases:
+  """A run of W&B. Steps that it has seen before an interruption it keeps."""
+
+  def __init__(self, workdir: pathlib.Path, start: int):
+    del start
+    import wandb
+
+    self._wandb = wandb
+    self._run = wandb.init(
+      project=os.environ.get('WANDB_PROJECT', NAME),
+      name=workdir.name,
+      id=_known(workdir, 'wandb'),
+      resume='allow',
+      dir=str(workdir),
+      config=_config(workdir),
+      settings=wandb.Settings(silent=True),
+    )
+    _keep(workdir, 'wandb', self._run.id)
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    self._run.log(dict(values), step=step)
+
+  def text(self, step: int, name: str, text: str) -> None:
+    table = self._wandb.Table(columns=['step', 'text'], data=[[step, text]])
+    self._run.log({name: table}, step=step)
+
+  def image(self, step: int, name: str, path: pathlib.Path) -> None:
+    self._run.log({name: self._wandb.Image(str(path))}, step=step)
+
+  def close(self) -> None:
+    self._run.finish()
+
+
+class MLflow:
+  """A run of MLflow: in WORKDIR/mlruns, if MLFLOW_TRACKING_URI says no other."""
+
+  def __init__(self, workdir: pathlib.Path, start: int):
+    del start
+    # Files need no database, but are given no new features.
+    os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
+    import mlflow
+
+    own = (workdir / 'mlruns').absolute().as_uri()
+    client = mlflow.MlflowClient(os.environ.get('MLFLOW_TRACKING_URI', own))
+    name = os.environ.get('MLFLOW_EXPERIMENT_NAME', NAME)
+    found = client.get_experiment_by_name(name)
+    experiment = (
+      client.create_experiment(name) if found is None else found.experiment_id
+    )
+    self._client, self._id = client, _known(workdir, 'mlflow')
+    if self._id is None:
+      self._id = client.create_run(
+        experiment, run_name=workdir.name
+      ).info.run_id
+      for key, value in _config(workdir).items():
+        client.log_param(self._id, key, value)
+      _keep(workdir, 'mlflow', self._id)
+    client.update_run(self._id, status='RUNNING')
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+      self._client.log_metric(self._id, name, value, step=step)
+
+  def text(self, step: int, name: str, text: str) -> None:
+    self._client.log_text(self._id, text, f'{name}/{step}.txt')
+
+  def image(self, step: int, name: str, path: pathlib.Path) -> None:
+    del step  # A new one takes the place of the last.
+    self._client.log_artifact(self._id, str(path), name)
+
+  def close(self) -> None:
+    self._client.set_terminated(self._id)
+
+
+BOARDS = {
+  'tensorboard': TensorBoard,
+  'wandb': WeightsAndBiases,
+  'mlflow': MLflow,
+}
+PACKAGES = {
+  'tensorboard': 'tensorboardX',
+  'wandb': 'wandb',
+  'mlflow': 'mlflow-skinny',
+}
+
+
+def open_all(
+  names: Sequence[str], workdir: pathlib.Path, start: int
+) -> list[Board]:
+  """Returns the boards of a run, each of which goes on after step `start`.
+
+  Raises:
+    UserError: One is not installed.
+  """
+  for name in names:
+    if not installed(name):
+      raise UserError(
+        f'config.log.boards has {name!r}, which is not installed: pip install'
+        f' {PACKAGES[name]}, or leave it out.'
+      )
+  return [BOARDS[name](workdir, start) for name in names]
+
+
+def installed(name: str) -> bool:
+  """Returns whether what a board needs is there."""
+  module = PACKAGES[name].removesuffix('-skinny')
+  return importlib.util.find_spec(module) is not None
+
+
+def state(name: str) -> str:
+  """Returns what a run would find that is to be shown on a board."""
+  if not installed(name):
+    return f'not installed: pip install {PACKAGES[name]}'
+  if name == 'wandb' and 'WANDB_MODE' not in os.environ:
+    netrc = pathlib.Path('~/.netrc').expanduser()
+    known = netrc.exists() and 'wandb' in netrc.read_text()
+    if not known and 'WANDB_API_KEY' not in os.environ:
+      return 'no key here: wandb login, or set WANDB_MODE=offline'
+  where = {
+    'tensorboard': 'files in WORKDIR/tensorboard',
+    'wandb': os.environ.get('WANDB_MODE', 'online'),
+    'mlflow': os.environ.get('MLFLOW_TRACKING_URI', 'files in WORKDIR/mlruns'),
+  }
+  return f'works: {where[name]}'
+
+
+def _config(workdir: pathlib.Path) -> dict[str, Any]:
+  """Returns the config of a run by dotted keys."""
+  path = workdir / 'config.json'
+  if not path.exists():
+    return {}
+  found = {}
+  for key, value in run_config.read(path).items():
+    if isinstance(value, dict):
+      found |= {f'{key}.{field}': item for field, item in value.items()}
+    else:
+      found[key] = value
+  return found
+
+
+def _known(workdir: pathlib.Path, name: str) -> str | None:
+  """Returns what a board calls this run; None: it is new to it."""
+  path = workdir / 'boards.json'
+  return json.loads(path.read_text()).get(name) if path.exists() else None
+
+
+def _keep(workdir: pathlib.Path, name: str, identity: str) -> None:
+  path = workdir / 'boards.json'
+  told = json.loads(path.read_text()) if path.exists() else {}
+  with atomic.new_file(path) as part:
+    part.write_text(json.dumps(told | {name: identity}) + '\n')

@@ -1,0 +1,120 @@
+"""A run is shown on boards, and on the same one after an interruption."""
+
+import json
+import pathlib
+
+import pytest
+
+from lm.analysis import plots
+from lm.training import boards, run_config, run_log
+from lm.types import UserError
+
+CONFIG = {'seed': 0, 'model': {'name': 'gpt', 'num_layers': 2}}
+
+
+@pytest.fixture
+def workdir(tmp_path) -> pathlib.Path:
+  """The folder of a run that has begun."""
+  found = tmp_path / 'baby'
+  found.mkdir()
+  run_config.write(CONFIG, found / 'config.json')
+  return found
+
+
+def show(workdir: pathlib.Path, name: str, start: int, last: int) -> None:
+  """Logs steps as a run does that ends after `last`."""
+  log = run_log.RunLog(
+    workdir,
+    start=start,
+    num_steps=last,
+    every=2,
+    boards=boards.open_all((name,), workdir, start),
+    tokens_of_step=lambda step: 1000,
+  )
+  for step in range(start + 1, last + 1):
+    log.train(step, {'loss': 4 / step})
+  log.eval(last, {'loss': 8 / last})
+  log.sample(last, 'Once', ' upon a time')
+  log.close()
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+def test_mlflow_has_one_run_with_its_config_curves_and_texts(
+  workdir, monkeypatch
+):
+  mlflow = pytest.importorskip('mlflow')
+  monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
+  show(workdir, 'mlflow', 0, 4)
+  show(workdir, 'mlflow', 4, 8)
+  client = mlflow.MlflowClient((workdir / 'mlruns').as_uri())
+  experiment = client.get_experiment_by_name(boards.NAME)
+  [run] = client.search_runs([experiment.experiment_id])
+  assert run.info.run_name == 'baby' and run.info.status == 'FINISHED'
+  assert run.data.params['model.num_layers'] == '2'
+  told = client.get_metric_history(run.info.run_id, 'train/loss')
+  assert [(each.step, each.value) for each in told] == [
+    (2, 2.0),
+    (4, 1.0),
+    (6, 4 / 6),
+    (8, 0.5),
+  ]
+  there = {each.path for each in client.list_artifacts(run.info.run_id)}
+  assert there == {'curve', 'sample'}
+  store = pathlib.Path(run.info.artifact_uri.removeprefix('file://'))
+  assert (store / 'sample/8.txt').read_text() == 'Once upon a time'
+  assert (store / 'curve/loss.png').read_bytes()[:4] == b'\x89PNG'
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+def test_weights_and_biases_offline_has_config_curve_and_texts(
+  workdir, monkeypatch
+):
+  pytest.importorskip('wandb')
+  monkeypatch.setenv('WANDB_MODE', 'offline')
+  show(workdir, 'wandb', 0, 4)
+  first = json.loads((workdir / 'boards.json').read_text())
+  show(workdir, 'wandb', 4, 8)
+  assert json.loads((workdir / 'boards.json').read_text()) == first
+  files = sorted(
+    workdir.glob(f'wandb/offline-run-*/run-{first["wandb"]}.wandb')
+  )
+  for file, step in zip(files, (4, 8), strict=True):
+    data = file.read_bytes()  # Records, one after another, not compressed.
+    for part in (b'train/loss', b'eval/loss', b'model.num_layers', b'baby'):
+      assert part in data
+    [table] = file.parent.glob('files/media/table/sample*.json')
+    assert json.loads(table.read_text())['data'] == [[step, 'Once upon a time']]
+    [picture] = file.parent.glob('files/media/images/curve*.png')
+    assert picture.read_bytes()[:4] == b'\x89PNG'
+
+
+def test_one_that_is_not_installed_is_refused(workdir, monkeypatch):
+  monkeypatch.setitem(boards.PACKAGES, 'mlflow', 'no_such_board')
+  with pytest.raises(UserError, match='pip install no_such_board'):
+    boards.open_all(('mlflow',), workdir, 0)
+
+
+def test_tensorboard_shows_pictures(tmp_path):
+  board = boards.TensorBoard(tmp_path, 0)
+  picture = tmp_path / 'loss.png'
+  plots.loss([{'step': 1, 'split': 'train', 'loss': 1.0}], picture, 'a')
+  board.image(3, 'curve', picture)
+  board.close()
+  [file] = (tmp_path / 'tensorboard').iterdir()
+  assert b'curve' in file.read_bytes() and b'PNG' in file.read_bytes()
+
+
+def test_the_doctor_says_which_will_work(monkeypatch, tmp_path):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  for variable in ('WANDB_MODE', 'WANDB_API_KEY', 'MLFLOW_TRACKING_URI'):
+    monkeypatch.delenv(variable, raising=False)
+  monkeypatch.setattr(boards, 'installed', lambda name: name != 'mlflow')
+  assert boards.state('tensorboard') == 'works: files in WORKDIR/tensorboard'
+  assert boards.state('mlflow') == 'not installed: pip install mlflow-skinny'
+  assert boards.state('wandb').startswith('no key here: wandb login')
+  monkeypatch.setenv('WANDB_API_KEY', 'a')
+  assert boards.state('wandb') == 'works: online'
+  monkeypatch.setenv('WANDB_MODE', 'offline')
+  assert boards.state('wandb') == 'works: offline'
