@@ -9,7 +9,7 @@ import pytest
 from experiments import config_file
 from lm import models, tasks
 from lm.data import datasets
-from lm.models.presets import PRESETS
+from lm.models import PRESETS
 from lm.records import reading
 from lm.training import assembly, optimizers, plan
 from lm.training.sections import SECTIONS

@@ -7,22 +7,25 @@ from typing import Any
 
 from flax import linen as nn
 
+from lm.models import presets
 from lm.models.bert import BERT
 from lm.models.config import TransformerConfig, check
 from lm.models.electra import ELECTRA
 from lm.models.encoder_decoder import EncoderDecoder
 from lm.models.gpt import GPT
-from lm.models.presets import PRESETS
 from lm.types import UserError
 
-MODELS = {
-  'gpt': GPT,
-  'bert': BERT,
-  'roberta': BERT,
-  'electra': ELECTRA,
-  't5': EncoderDecoder,
-  'transformer': EncoderDecoder,
+# What each is, and the sizes that it was published with.
+ARCHITECTURES: dict[str, tuple[type[nn.Module], presets.Sizes]] = {
+  'gpt': (GPT, presets.GPT),
+  'bert': (BERT, presets.BERT),
+  'roberta': (BERT, presets.ROBERTA),
+  'electra': (ELECTRA, presets.ELECTRA),
+  't5': (EncoderDecoder, presets.T5),
+  'transformer': (EncoderDecoder, presets.TRANSFORMER),
 }
+MODELS = {name: model for name, (model, _) in ARCHITECTURES.items()}
+PRESETS = {name: sizes for name, (_, sizes) in ARCHITECTURES.items()}
 
 
 def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:

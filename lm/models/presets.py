@@ -1,6 +1,9 @@
 """The published sizes, by name. Counts are held to their papers by a test."""
 
+from collections.abc import Mapping
 from typing import Any
+
+Sizes = Mapping[str, Mapping[str, Any]]  # By the name of each.
 
 GPT2 = {
   'vocab_size': 50_257,
@@ -214,13 +217,4 @@ def _vaswani(num_heads, embed_dim, rate):
 TRANSFORMER = {
   'base': _vaswani(8, 512, 0.1),
   'big': _vaswani(16, 1024, 0.3),
-}
-
-PRESETS = {
-  'gpt': GPT,
-  'bert': BERT,
-  'roberta': ROBERTA,
-  'electra': ELECTRA,
-  't5': T5,
-  'transformer': TRANSFORMER,
 }

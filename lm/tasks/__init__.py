@@ -13,22 +13,14 @@ from lm.tasks.task import Reader, Record, Task
 from lm.tasks.translation import translation
 from lm.types import UserError
 
-TASKS: dict[str, Callable[..., Task]] = {
-  'classification': classification,
-  'entities': entities,
-  'question_answering': question_answering,
-  'translation': translation,
-  'summarisation': summarisation,
-  'dialogue': dialogue,
-}
-# What the records of each are, as `lm.records.reading` reads them.
-KINDS = {
-  'classification': 'texts',
-  'entities': 'entities',
-  'question_answering': 'questions',
-  'translation': 'pairs',
-  'summarisation': 'pairs',
-  'dialogue': 'dialogues',
+# What makes each, and what its records are, as `lm.records.reading` reads them.
+TASKS: dict[str, tuple[str, Callable[..., Task]]] = {
+  'classification': ('texts', classification),
+  'entities': ('entities', entities),
+  'question_answering': ('questions', question_answering),
+  'translation': ('pairs', translation),
+  'summarisation': ('pairs', summarisation),
+  'dialogue': ('dialogues', dialogue),
 }
 GIVEN = ('reader', 'train')
 
@@ -37,15 +29,15 @@ def fields(name: str = '') -> dict[str, inspect.Parameter]:
   """Returns what can be set of a task; of none, '', nothing."""
   if not name:
     return {}
-  _check(name)
-  parameters = inspect.signature(TASKS[name], eval_str=True).parameters
+  _, make = _named(name)
+  parameters = inspect.signature(make, eval_str=True).parameters
   return {k: v for k, v in parameters.items() if k not in GIVEN}
 
 
 def kind_of(name: str) -> str:
   """Returns what the records of a task are."""
-  _check(name)
-  return KINDS[name]
+  kind, _ = _named(name)
+  return kind
 
 
 def build(
@@ -62,13 +54,14 @@ def build(
     train: Gives the records for training; called if something is taken of them.
     **settings: Of the task of that name.
   """
-  _check(name)
-  return TASKS[name](reader, train, **settings)
+  kind, make = _named(name)
+  return make(reader, train, **settings)._replace(kind=kind)
 
 
-def _check(name: str) -> None:
+def _named(name: str) -> tuple[str, Callable[..., Task]]:
   if name not in TASKS:
     raise UserError(
       f'There is no task {name!r}. Set config.task.name to one of'
       f' {", ".join(TASKS)}.'
     )
+  return TASKS[name]

@@ -94,7 +94,6 @@ def classification(
     return metrics.classification(gold, made, classes, glue)
 
   return Task(
-    kind='texts',
     encode=encode_rows,
     predict=predict,
     score=score,

@@ -119,7 +119,6 @@ def dialogue(
     return scores
 
   return Task(
-    kind='dialogues',
     encode=encode,
     predict=predict,
     score=score,

@@ -90,7 +90,6 @@ def entities(
     return encode(rows)
 
   return Task(
-    kind='entities',
     encode=encode_known,
     predict=predict,
     score=score,

@@ -96,7 +96,6 @@ def question_answering(
     return squad.score(version, rows, texts, nulls, null_threshold)
 
   return Task(
-    kind='questions',
     encode=lambda rows: question_rows.encode(layout, rows),
     predict=predict,
     score=score,
@@ -226,7 +225,6 @@ def _in_words(reader, version, max_question, template, unanswerable) -> Task:
     return made
 
   return Task(
-    kind='questions',
     encode=encode,
     predict=predict,
     score=lambda rows, made: _score(version, rows, made),

@@ -48,7 +48,6 @@ def summarisation(
     return metrics.summarisation(made, references, unit)
 
   return Task(
-    kind='pairs',
     encode=written.encoder(reader, template, 'of summaries'),
     predict=written.predictions,
     score=score,

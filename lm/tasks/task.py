@@ -77,7 +77,6 @@ class Task(NamedTuple):
   """An application as one model does it.
 
   Attributes:
-    kind: Of its records.
     encode: Makes rows of records; the single column `record` says of which.
     predict: Makes a prediction for each record of what was answered.
     score: Compares predictions with records; names of the field's metrics.
@@ -86,9 +85,9 @@ class Task(NamedTuple):
     taken: Settings that were taken from the training data, to be remembered.
     notes: What another has to know to get the same scores, such as sacrebleu's
       signature.
+    kind: Of its records, as `lm.tasks.TASKS` says.
   """
 
-  kind: str
   encode: Callable[[Sequence[Record]], Table]
   predict: Callable[[Sequence[Record], Table, Answers], list[Prediction]]
   score: Callable[[Sequence[Record], Sequence[Prediction]], Scores]
@@ -96,6 +95,7 @@ class Task(NamedTuple):
   writing: Writing | None = None
   taken: Mapping[str, Any] = {}
   notes: Mapping[str, str] = {}
+  kind: str = ''
 
 
 def check_objective(task: str, given: str, *fitting: str) -> None:

@@ -61,7 +61,6 @@ def translation(
     return metrics.translation(made, references, target_language).values
 
   return Task(
-    kind='pairs',
     encode=written.encoder(reader, template, 'of translations'),
     predict=written.predictions,
     score=score,

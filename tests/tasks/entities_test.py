@@ -193,7 +193,7 @@ def test_a_prediction_has_its_entities():
 def test_the_tags_are_those_of_the_training_data_and_remembered():
   task = build()
   assert task.taken == {'labels': LABELS}
-  assert (task.num_labels, task.kind, task.writing) == (5, 'entities', None)
+  assert (task.num_labels, task.writing) == (5, None)
   again = build(train=lambda: 1 / 0, labels=('B-X', 'O', 'I-X'))
   assert again.taken == {'labels': ('B-X', 'O', 'I-X')}
   rows = [record('\x00 cat', 'O B-X')]
