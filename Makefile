@@ -51,6 +51,10 @@ format: .venv/.ready-test  ## Formats the code
 reproduce-%: .venv/.ready  ## Repeats the runs behind a committed curve: DATA=FILE, STEPS=3 for a trial
 	$(RUN) -m benchmarks.reproduce --name=$* --data='$(DATA)' $(if $(STEPS),--steps=$(STEPS))
 
+.PHONY: docs
+docs: .venv/.ready-docs  ## Builds the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+
 .PHONY: clean
 clean:  ## Removes what was installed and cached; runs stay
 	rm -rf .venv .venv-newest .cache build *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -85,7 +89,12 @@ find_python = for python in $(2); do \
 
 .venv/.ready-peers: .venv/.ready-test
 	@echo 'Installing torch, transformers and what else is compared with into .venv.'
-	@$(RUN) $(INSTALL) -e '.[test,peers,beam,harness,boards]'
+	@$(RUN) $(INSTALL) -e '.[test,peers,beam,harness,boards,docs]'
+	@touch $@
+
+.venv/.ready-docs: .venv/.ready-test
+	@echo 'Installing what builds the documentation into .venv.'
+	@$(RUN) $(INSTALL) -e '.[docs]'
 	@touch $@
 
 # The newest Python has the newest JAX, and none of those.

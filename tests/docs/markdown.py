@@ -9,7 +9,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 STARTS = ('python ', 'pip ', 'make ', 'mkdocs ', 'tensorboard ')
-NEEDS = re.compile(r'\s+# needs: (.+)$')
+MARK = re.compile(r'<!--(?: needs: (.+?))? -->')
 
 
 class Command(NamedTuple):
@@ -37,24 +37,29 @@ class File(NamedTuple):
 
 
 def commands(page: pathlib.Path) -> Iterator[Command]:
-  """Yields the commands of a page, those over several lines as one."""
+  """Yields the commands of a page, those over several lines as one.
+
+  What a comment before a block says that it needs holds for the block.
+  """
   lines = page.read_text().splitlines()
-  number, fenced = 0, False
+  number, fenced, needs = 0, False, ''
   while number < len(lines):
     first, line = number, lines[number]
     number += 1
     if line.lstrip().startswith('```'):
       fenced = not fenced
     indented = line.startswith('    ') or fenced
+    if found := MARK.fullmatch(line.strip()):
+      needs = found[1] or ''
+    elif line.strip() and not indented:
+      needs = ''
     if not indented or not line.strip().startswith(STARTS):
       continue
     text = line
     while text.endswith('\\'):
       text = text[:-1] + ' ' + lines[number].strip()
       number += 1
-    found = NEEDS.search(text)
-    needs = found[1].strip() if found else ''
-    argv = shlex.split(NEEDS.sub('', text), comments=True)
+    argv = shlex.split(text, comments=True)
     where = page.relative_to(ROOT).as_posix()
     yield Command(where, first + 1, argv, needs)
 

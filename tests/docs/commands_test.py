@@ -1,0 +1,206 @@
+"""Every command in README and docs does what it says, with fewer steps.
+
+Each is run as it is typed, in one place, in the order of the pages, by the
+module that it names. Runs are made short and small by flags behind it. One that
+needs what not every machine has says so on its line.
+"""
+
+import gzip
+import json
+import os
+import pathlib
+import runpy
+import sys
+import zipfile
+
+import pytest
+
+import lm
+from tests.docs import markdown
+
+# What is run elsewhere, as typed or smaller, for it takes minutes.
+ELSEWHERE = {
+  'benchmarks.applications': 'tests/benchmarks/applications_test.py',
+  'benchmarks.attention_agreement': 'tests/models/attention_test.py',
+  'benchmarks.data': 'tests/benchmarks/data_test.py',
+  'benchmarks.generate': 'tests/benchmarks/generate_test.py',
+  'benchmarks.train_step': 'tests/benchmarks/train_step_test.py',
+  'experiments.compare': 'tests/experiments/compare_test.py',
+  'experiments.compare_curve': 'tests/analysis/curves_test.py',
+}
+PLAN = 'tests/training/plan_test.py'
+SHORT = {
+  'num_steps': '2',
+  'batch_size': '8',
+  'microbatches': '1',
+  'eval.every': '0',
+  'checkpoint.every': '0',
+  'log.sample_every': '0',
+  'optimizer.warmup_steps': '1',
+}
+SMALL = {
+  'model.num_layers': '1',
+  'model.num_heads': '2',
+  'model.head_dim': '8',
+  'model.embed_dim': '16',
+  'model.mlp_dim': '32',
+  'model.dtype': 'float32',
+  'model.vocab_size': 'none',
+  'data.vocab_size': '300',
+  'data.length': '32',
+}
+SENTENCES = (
+  'A charming and often affecting journey through the hills.',
+  'Unflinchingly bleak and desperate, it never ends.',
+  'The old house stood at the end of a long road.',
+  'He goes home when the light is gone and the shops are shut.',
+)
+
+
+def every_command() -> list[markdown.Command]:
+  """Returns the commands of all pages, each once."""
+  found = {}
+  for page in markdown.PAGES:
+    if page.name.startswith('add_'):  # By tests/docs/tutorials_test.py.
+      continue
+    for command in markdown.commands(page):
+      found.setdefault(tuple(command.argv), command)
+  return [*found.values()]
+
+
+COMMANDS = every_command()
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory) -> pathlib.Path:
+  """A folder with the files that the commands name."""
+  root = tmp_path_factory.mktemp('place')
+  for name in ('configs', 'benchmarks', 'requirements.txt'):
+    (root / name).symlink_to(markdown.ROOT / name)
+  for name in ('books', 'text', 'web', 'SST-2', 'my_tasks', 'DIR'):
+    (root / name).mkdir()
+  prose = '\n\n'.join(SENTENCES * 20)
+  with gzip.open(root / 'books/one.txt.gz', 'wt') as file:
+    file.write(prose)
+  documents = ''.join(
+    json.dumps({'text': f'{line} {number}.'}) + '\n'
+    for number, line in enumerate(SENTENCES * 20)
+  )
+  with gzip.open(root / 'text/one.jsonl.gz', 'wt') as file:
+    file.write(documents)
+  (root / 'web/one.jsonl').write_text(documents)
+  for name in ('other.txt', 'my.txt'):
+    (root / name).write_text(prose)
+  rows = [(line, row % 2) for row, line in enumerate(SENTENCES * 10)]
+  table = ''.join(f'{text}\t{label}\n' for text, label in rows)
+  for name in ('train.tsv', 'dev.tsv'):
+    (root / 'SST-2' / name).write_text('sentence\tlabel\n' + table)
+  (root / 'reviews.jsonl').write_text(
+    ''.join(
+      json.dumps({'text': text, 'label': ('bad', 'good')[label]}) + '\n'
+      for text, label in rows
+    )
+  )
+  choices = {'context': 'The cat sat on the', 'choices': ['mat', 'sky']}
+  (root / 'my.jsonl').write_text(
+    json.dumps({'id': '1', **choices, 'answer': 0})
+  )
+  task = markdown.ROOT / 'docs/zero_shot.md'
+  lines = task.read_text().partition('# my_tasks/my_task.yaml\n')[2]
+  (root / 'my_tasks/my_task.yaml').write_text(
+    '\n'.join(line[4:] for line in lines.partition('\n\n')[0].splitlines())
+  )
+  with zipfile.ZipFile(root / 'BLiMP.zip', 'w') as archive:
+    pair = {
+      'sentence_good': 'He goes home.',
+      'sentence_bad': 'He go home.',
+      'UID': 'agreement',
+      'pairID': '0',
+      'simple_LM_method': True,
+      'field': 'morphology',
+      'linguistics_term': 'agreement',
+    }
+    archive.writestr('data/agreement.jsonl', json.dumps(pair) + '\n')
+  return root
+
+
+@pytest.fixture(scope='module')
+def trained(place) -> pathlib.Path:
+  """The same, with runs that no page trains, and with files of others."""
+  for family in ('gpt', 't5', 'roberta'):
+    argv = ['experiments.train', f'--config=configs/{family}.py:debug']
+    argv += [f'--workdir=runs/{family}']
+    if family == 'gpt':  # As Hugging Face knows it.
+      argv += ['--config.model.use_bias=true']
+      argv += ['--config.model.activation=gelu_tanh']
+    run(argv, place)
+  models = {name: lm.load(place / 'runs' / name) for name in ('gpt', 'roberta')}
+  lm.save_huggingface(models['gpt'], place / 'DIR')
+  lm.save_huggingface(models['roberta'], place / 'DIR/roberta-base')
+  return place
+
+
+def run(argv: list[str], place: pathlib.Path) -> None:
+  """Runs a module as `python -m` does, in a folder; it has to end well."""
+  module, *flags = argv
+  before, arguments = os.getcwd(), sys.argv
+  os.chdir(place)
+  sys.argv = [module, *flags, *shorter(argv)]
+  try:
+    runpy.run_module(module, run_name='__main__')
+  except SystemExit as ended:
+    assert not ended.code, sys.argv
+  finally:
+    os.chdir(before)
+    sys.argv = arguments
+
+
+def shorter(argv: list[str]) -> list[str]:
+  """Returns the flags that make a command short; what it says itself stays."""
+  module, *flags = argv
+  given = {flag.partition('=')[0] for flag in flags}
+  if module not in ('experiments.train', 'experiments.prepare'):
+    return []
+  more = dict(SHORT)
+  fresh = '--config.init_from' not in given
+  if fresh and not any(flag.endswith(':debug') for flag in flags):
+    more |= SMALL
+  return [
+    f'--config.{key}={value}'
+    for key, value in more.items()
+    if f'--config.{key}' not in given
+  ]
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'command',
+  [command for command in COMMANDS if not command.needs],
+  ids=lambda command: f'{command.page}:{command.line}',
+)
+def test_a_command_does_what_it_says(command, trained, monkeypatch):
+  monkeypatch.setenv('LM_CACHE', str(trained / 'cache'))
+  program, *rest = command.argv
+  if program == 'make':  # These run the tests, or the commands above them.
+    makefile = (markdown.ROOT / 'Makefile').read_text()
+    assert f'\n{rest[0].partition("-")[0]}' in makefile
+    return
+  assert program == 'python' and rest[0] == '-m', command
+  argv = rest[1:]
+  if argv[0] in ELSEWHERE:
+    there = (markdown.ROOT / ELSEWHERE[argv[0]]).read_text()
+    assert argv[0].rpartition('.')[2] in there
+    return
+  if '--config=configs/gpt.py:gpt2-xl' in argv:  # It takes half a minute.
+    assert '--dry_run' in argv
+    assert argv[1] in (markdown.ROOT / PLAN).read_text()
+    return
+  run(argv, trained)
+
+
+def test_what_needs_more_than_this_machine_says_so():
+  assert len(COMMANDS) > 30
+  for command in COMMANDS:
+    if command.argv[0] in ('pip', 'tensorboard', 'mkdocs'):
+      assert command.needs, f'{command.page}:{command.line}'
