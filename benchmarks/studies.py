@@ -1,0 +1,87 @@
+"""Runs the studies of configs/compare anew, and keeps what they found.
+
+  python -m benchmarks.studies --data=DIR --only=families
+
+DIR has wikitext2/train.txt and valid.txt, blimp/BLiMP.zip, sst2/train.tsv and
+dev.tsv. Adds NAME.json to benchmarks/results/studies: the report.json of
+`experiments.compare`, numbers rounded. Half an hour to an hour each on 2 cores;
+the runs stay in --workdir, and the same command again goes on with them.
+"""
+
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+from typing import Any
+
+from experiments import command
+from lm.types import UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / 'benchmarks/results/studies'
+STUDIES = (
+  'families',
+  'bert_to_roberta',
+  'masking_rate',
+  'positions',
+  'norm_position',
+  'direction',
+  'objectives',
+  'optimizers',
+  'scaling',
+)
+DIGITS = 6
+
+
+def main(
+  data: str,
+  only: tuple[str, ...] = (),
+  workdir: str = 'runs/studies',
+  out: str = str(RESULTS),
+) -> None:
+  """Runs the studies, or some, and keeps their reports.
+
+  Args:
+    data: The folder of the data.
+    only: Names of files of configs/compare; all if none is given.
+    workdir: Where the runs and the whole reports are.
+    out: The folder of what is kept.
+  """
+  for name in only:
+    if name not in STUDIES:
+      raise UserError(
+        f'There is no study {name!r}. Give one of {", ".join(STUDIES)}.'
+      )
+  minutes = {}
+  for name in only or STUDIES:
+    began, place = time.time(), pathlib.Path(workdir) / name
+    config = f'configs/compare/{name}.py'
+    argv = [f'--config={config}', f'--workdir={place}', f'--data={data}']
+    subprocess.run(
+      [sys.executable, '-m', 'experiments.compare', *argv],
+      check=True,
+      stdout=subprocess.DEVNULL,
+    )
+    minutes[name] = (time.time() - began) / 60
+    found = json.loads((place / 'report.json').read_text())
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    text = json.dumps(rounded(found), separators=(',', ':')) + '\n'
+    (pathlib.Path(out) / f'{name}.json').write_text(text)
+  command.report({'minutes': minutes})
+
+
+def rounded(value: Any) -> Any:
+  """Returns what JSON holds with `DIGITS` significant digits of each number."""
+  if isinstance(value, dict):
+    return {key: rounded(item) for key, item in value.items()}
+  if isinstance(value, list):
+    return [rounded(item) for item in value]
+  if isinstance(value, float) and math.isfinite(value):
+    return float(f'{value:.{DIGITS}g}')
+  return value
+
+
+if __name__ == '__main__':
+  command.run(main)
