@@ -38,6 +38,10 @@ test-all:  ## Runs all tests, and beside them on the newest Python: 45 minutes
 test-peers: .venv/.ready-peers
 	$(TEST) $(RUN) $(PYTEST)
 
+.PHONY: test-slurm
+test-slurm: .venv/.ready  ## Installs SLURM, as root, and preempts a run: 2 minutes
+	@$(TEST) $(RUN) -m tests.slurm.preempted
+
 .PHONY: lint
 lint: .venv/.ready-test  ## Checks format and common mistakes
 	$(RUN) -m ruff format --check --quiet $(SOURCES)

@@ -10,7 +10,8 @@ A command is a function, and its signature is its command line:
 It is called with what `--workdir=DIR --step=3` says. A flag may be repeated
 where a tuple is asked for, whose items may also stand between commas, or a
 Sequence, whose items are texts that may hold commas. A config is an argument
-named `config`; `sections` tell what can be set in it.
+named `config`; `sections` tell what can be set in it. Where it is a
+`config_file.Asked`, it is handed on as it was typed.
 """
 
 import argparse
@@ -93,10 +94,13 @@ def parse(
       raise UserError(f'--{name} is missing. Give --{name}=...; see --help.')
   arguments = vars(given)
   for name, text in arguments.items():
+    kind = parameters[name].annotation
+    if kind is config_file.Asked:
+      arguments[name] = config_file.Asked(text, overrides)
+      continue
     if name == 'config' and sections:
       arguments[name] = config_file.load(text, overrides, sections, inherited)
       continue
-    kind = parameters[name].annotation
     if isinstance(text, list) and typing.get_origin(kind) is tuple:
       text = ','.join(text)  # The flag was given several times.
     arguments[name] = values.convert(f'--{name}', text, kind)

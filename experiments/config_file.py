@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import pathlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 from ml_collections import config_dict
@@ -22,6 +22,18 @@ from lm.types import UserError
 # Its arguments are the section's selectors, in the config as well; they decide
 # which fields there are. The section '' is the top of the config.
 Sections = Mapping[str, Callable[..., Mapping[str, inspect.Parameter]]]
+
+
+class Asked(NamedTuple):
+  """A config as it was asked for, to be handed on to another command.
+
+  Attributes:
+    path: FILE.py or FILE.py:VARIANT.
+    overrides: Texts by dotted key.
+  """
+
+  path: str
+  overrides: Mapping[str, str]
 
 
 def load(

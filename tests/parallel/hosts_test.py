@@ -14,6 +14,9 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.config_file import Asked
+from experiments.launch import local, start as launches
+from experiments.launch.job import Job
 from lm.parallel import hosts
 from lm.training import checkpoint_files, checkpoints, run_log
 from lm.types import UserError
@@ -102,6 +105,26 @@ def end(running, code=0, seconds=200):
   return said
 
 
+def launch(workdir, cache):
+  """Runs two processes as a user's launcher does, and returns their logs."""
+  flags = [flag.removeprefix('--config.') for flag in COMMAND[4:]]
+  overrides = dict(flag.split('=', 1) for flag in flags)
+  env = ('JAX_PLATFORMS=cpu', f'LM_CACHE={cache}')
+  job = Job(
+    Asked('configs/gpt.py:debug', overrides),
+    str(workdir),
+    hosts=2,
+    devices=2,
+    env=env,
+  )
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(ROOT)
+    told = launches.start('local', job, local.Options())
+  logs = [workdir / f'launch/process-{i}.log' for i in range(2)]
+  assert told['status'] == 0 and told['logs'] == str(workdir / 'launch')
+  return [log.read_text() for log in logs]
+
+
 def finish(*arguments, **options):
   return end(start(*arguments, **options))
 
@@ -145,9 +168,9 @@ def alone(tmp_path_factory, cache):
 @pytest.fixture(scope='module')
 def both(tmp_path_factory, cache):
   workdir = tmp_path_factory.mktemp('both')
-  said = finish(workdir, cache)
-  assert [out.count('"workdir"') for out, _ in said] == [1, 0]  # One speaks.
-  assert 'Process 1 of 2, with 2 of 4 devices.' in said[1][1]
+  said = launch(workdir, cache)
+  assert [text.count('"workdir"') for text in said] == [1, 0]  # One speaks.
+  assert 'Process 1 of 2, with 2 of 4 devices.' in said[1]
   return workdir
 
 

@@ -1,0 +1,152 @@
+"""A job, whatever it runs on, and what can be wrong with it."""
+
+import dataclasses
+import hashlib
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.config_file import Asked
+from lm.data import remote
+from lm.types import UserError
+
+MODULE = 'experiments.train'
+LONGEST_NAME = 40  # Kubernetes adds to it, and has 63 letters for all.
+_DURATION = re.compile(r'(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)')
+_VARIABLE = re.compile(r'[A-Za-z_]\w*')
+_NAME = re.compile(r'[a-z]([a-z0-9-]*[a-z0-9])?')
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """What is to be trained, and on how much.
+
+  Args:
+    config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
+      --config.model.num_layers=2.
+    workdir: Where everything goes, a directory or the URL of one, which all
+      hosts see; the same command again goes on from there.
+    hosts: How many there are; each has one process.
+    devices: How many each host has; 0: all that are there.
+    time_limit: [DAYS-]HOURS:MINUTES:SECONDS, after which the run saves and
+      ends; if not given there is none.
+    env: KEY=VALUE, in the environment of the run; may be given several times.
+    name: By which the platform knows it; made of the workdir if not given.
+    allow_change: As of experiments.train.
+  """
+
+  config: Asked
+  workdir: str
+  hosts: int = 1
+  devices: int = 0
+  time_limit: str = ''
+  env: Sequence[str] = ()
+  name: str = ''
+  allow_change: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    variables(self.env)
+    seconds(self.time_limit)
+    if self.hosts < 1 or self.devices < 0:
+      raise UserError(
+        f'--hosts is {self.hosts} and --devices {self.devices}. Give 1 host or'
+        ' more, and the devices of each, or leave these away.'
+      )
+    if not self.workdir or '\n' in self.workdir:
+      raise UserError(
+        f'--workdir is {self.workdir!r}, but it is to be a directory or a URL.'
+      )
+    if self.name and not is_name(self.name):
+      raise UserError(
+        f'--name is {self.name!r}, but a name has up to {LONGEST_NAME} small'
+        ' letters, digits and dashes, begins with a letter and does not end'
+        ' with a dash.'
+      )
+
+
+def is_name(text: str) -> bool:
+  """Returns whether every platform takes a text as a name."""
+  return len(text) <= LONGEST_NAME and bool(_NAME.fullmatch(text))
+
+
+def name_of(job: Job) -> str:
+  """Returns its name, else one that no other workdir gives."""
+  if job.name:
+    return job.name
+  place = job.workdir.rstrip('/')
+  place = place if remote.is_url(place) else os.path.abspath(place)
+  end = re.sub('[^a-z0-9]+', '-', place.rsplit('/', 1)[-1].lower())
+  whole = hashlib.sha256(place.encode()).hexdigest()[:6]
+  return re.sub('-+', '-', f'lm-{end[: LONGEST_NAME - 10]}-{whole}')
+
+
+def variables(texts: Sequence[str]) -> dict[str, str]:
+  """Returns variables of an environment.
+
+  >>> variables(['A=1', 'B=x=y'])
+  {'A': '1', 'B': 'x=y'}
+  """
+  found = {}
+  for text in texts:
+    key, equals, value = text.partition('=')
+    if not equals or not _VARIABLE.fullmatch(key) or '\n' in value:
+      raise UserError(
+        f'--env is {text!r}, but it is to be KEY=VALUE, in one line. Give it'
+        ' once for each variable.'
+      )
+    found[key] = value
+  return found
+
+
+def seconds(time_limit: str) -> int:
+  """Returns a time limit in seconds; 0: there is none.
+
+  >>> seconds('1-02:00:30')
+  93630
+  """
+  if not time_limit:
+    return 0
+  match = _DURATION.fullmatch(time_limit)
+  days, hours, minutes, rest = map(int, match.groups('0')) if match else [0] * 4
+  total = ((days * 24 + hours) * 60 + minutes) * 60 + rest
+  if not total:
+    raise UserError(
+      f'--time_limit is {time_limit!r}, but it is to be'
+      ' [DAYS-]HOURS:MINUTES:SECONDS, such as 4:00:00.'
+    )
+  return total
+
+
+def argv(job: Job, python: str = 'python') -> tuple[str, ...]:
+  """Returns what each process of a job is, as a user could type it."""
+  path, overrides = job.config
+  flags = [f'--config={path}', f'--workdir={job.workdir}']
+  if job.hosts > 1:
+    overrides = {'hosts.expected_processes': str(job.hosts), **overrides}
+  flags += [f'--config.{key}={text}' for key, text in overrides.items()]
+  flags += [f'--allow_change={key}' for key in job.allow_change]
+  return (python, '-m', MODULE, *flags)
+
+
+def check_layout(job: Job, config: Mapping[str, Any]) -> None:
+  """Raises UserError if a job's devices do not make the mesh of its config.
+
+  Args:
+    job: With `devices`, without which it is only known when it has begun.
+    config: The whole of it.
+  """
+  sizes = {k: v for k, v in config['parallel'].items() if k != 'kind'}
+  if not job.devices or not sizes:
+    return
+  there = job.hosts * job.devices
+  known = math.prod(size for size in sizes.values() if size != -1)
+  free = -1 in sizes.values()
+  if known < 1 or there % known or (not free and known != there):
+    shape = ' x '.join(f'{axis} {size}' for axis, size in sizes.items())
+    raise UserError(
+      f'--hosts={job.hosts} with --devices={job.devices} are {there} devices,'
+      f' but config.parallel is {shape}. Let their product be {there}; one of'
+      ' them may be -1, for the rest.'
+    )

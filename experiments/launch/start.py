@@ -1,0 +1,62 @@
+"""A job is checked, and then started on a platform or shown."""
+
+import types
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+
+from experiments import config_file, origins
+from experiments.launch import given, job as jobs, local, rendered, slurm
+from experiments.launch.job import Job
+from lm.training import remote_run, workdir as workdirs
+from lm.training.sections import SECTIONS
+
+PLATFORMS: Mapping[str, types.ModuleType] = {'local': local, 'slurm': slurm}
+
+
+def resolve(job: Job) -> dict[str, Any]:
+  """Returns the whole config of a job, which fits its devices.
+
+  Raises:
+    UserError: A key, a value or the number of devices cannot be.
+  """
+  config = config_file.load(*job.config, SECTIONS, origins.sections).to_dict()
+  jobs.check_layout(job, config)
+  return config
+
+
+def show(to: str, job: Job, options: Any) -> dict[str, Any]:
+  """Prints all that would be done, and returns it."""
+  resolve(job)
+  PLATFORMS[to].check(job, options)
+  made = PLATFORMS[to].render(job, options)
+  print(rendered.shown(made))
+  return {
+    'to': to,
+    'files': [str(path) for path in made.files],
+    'commands': [rendered.told(command) for command in made.commands],
+  }
+
+
+def start(to: str, job: Job, options: Any) -> dict[str, Any]:
+  """Starts a job, and returns what it is known by.
+
+  Raises:
+    UserError: It cannot be; then nothing was started.
+  """
+  platform, config = PLATFORMS[to], resolve(job)
+  platform.check(job, options)
+  rendered.check_program(platform.PROGRAM, to)
+  there = remote_run.local_files(job.workdir)
+  workdirs.check(there, config, job.allow_change)
+  made = platform.render(job, options)
+  is_alive = {name: each.is_alive for name, each in PLATFORMS.items()}
+  with given.alone(job.workdir, is_alive) as note:
+    if platform is not local:  # Which holds it as long as it lives.
+      told = {'to': to, **platform.start(job, options, made)}
+      note(told)
+  if platform is local:
+    told = {'to': to, **platform.start(job, options, made)}
+  logging.info('%s', told)
+  return told
