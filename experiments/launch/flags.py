@@ -62,7 +62,8 @@ def signed(
   called.__signature__ = inspect.Signature(keywords)
   texts = [inspect.getdoc(part) or '' for part in (*kinds, main)]
   entries = [text.partition('\nArgs:\n')[2].rstrip() for text in texts]
-  called.__doc__ = '\nArgs:\n' + '\n'.join(filter(None, entries))
+  lead, *_ = texts[-1].splitlines()
+  called.__doc__ = '\n'.join([lead, '', 'Args:', *filter(None, entries)])
   return called
 
 

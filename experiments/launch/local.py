@@ -120,12 +120,14 @@ def supervise(
     for number in (signal.SIGTERM, signal.SIGINT)
   }
   running: list[subprocess.Popen] = []
+  paths = [logs / f'process-{number}.log' for number in range(len(commands))]
+  paths[0].touch()
   try:
-    for number, command in enumerate(commands):
-      with (logs / f'process-{number}.log').open('ab') as log:
-        running.append(_begin(command, log))
-    with (logs / 'process-0.log').open('rb') as shown:
+    with paths[0].open('rb') as shown:
       shown.seek(0, os.SEEK_END)
+      for path, command in zip(paths, commands):
+        with path.open('ab') as log:
+          running.append(_begin(command, log))
       return _watch(running, asked, shown, limit)
   finally:
     for process in running:
@@ -160,9 +162,10 @@ def _watch(
     sys.stderr.flush()
     ended = [process.returncode for process in running if process not in alive]
     if not first and any(ended):
-      first = next(status for status in ended if status)
+      bad = next(status for status in ended if status)
+      first = bad if bad > 0 else 128 - bad  # As a shell has it of a signal.
       if not told:
-        number = [p.poll() for p in running].index(first)
+        number = [process.returncode for process in running].index(bad)
         logging.error(
           'Process %d has failed with status %d; the others end.', number, first
         )

@@ -1,0 +1,63 @@
+"""Programs of a cluster that are not here, and a job for them."""
+
+import os
+import pathlib
+import stat
+import sys
+
+import pytest
+
+from experiments.config_file import Asked
+from experiments.launch.job import Job
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+  """Configs are named from where the project is."""
+  monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def make_job(tmp_path):
+  """Returns a job with the fields given, and what any job has."""
+
+  def make(*, config='configs/gpt.py:debug', overrides=(), **fields):
+    fields = {'workdir': str(tmp_path / 'run')} | fields
+    return Job(Asked(config, dict(overrides)), **fields)
+
+  return make
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+  """Returns what puts a stub on the PATH, where nothing else of a cluster is.
+
+  Each call of a stub leaves its arguments, a word on each line, in a file.
+  """
+  folder = tmp_path / 'bin'
+  folder.mkdir()
+  # What scripts need, and no more: there may be a gcloud on this machine.
+  for name in ('bash', 'env', 'sh', 'sleep'):
+    (folder / name).symlink_to(
+      next(
+        p
+        for d in os.environ['PATH'].split(':')
+        if (p := pathlib.Path(d, name)).exists()
+      )
+    )
+  monkeypatch.setenv('PATH', str(folder))
+
+  def write(name, body='', language='bash'):
+    calls = tmp_path / f'{name}.calls'
+    path = folder / name
+    lead = {
+      'bash': f'#!/usr/bin/env bash\nprintf "%s\\n" "$@" >>{calls}\n',
+      'python': f'#!{sys.executable}\n',
+    }[language]
+    path.write_text(f'{lead}{body}\n')
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return calls
+
+  return write

@@ -1,0 +1,159 @@
+"""What is launched is what was typed, and what cannot be is refused."""
+
+import inspect
+import pathlib
+import sys
+from typing import Any
+
+import pytest
+
+from experiments import command, train
+from experiments.launch import (
+  __main__ as door,
+  flags,
+  job as jobs,
+  settings,
+  start,
+)
+from experiments.launch.job import Job
+from lm.training.sections import SECTIONS
+from lm.types import UserError
+
+ARGV = ['--config=configs/gpt.py:debug', '--workdir=runs/a']
+
+
+def parse(*more: str) -> dict[str, Any]:
+  to = flags.chosen(more) or 'local'
+  main = flags.signed(door.main, [Job, *flags.options_of(to)])
+  return command.parse(main, [*ARGV, *more], SECTIONS)
+
+
+def test_what_starts_has_the_config_that_was_typed(make_job):
+  overrides = {'model.num_layers': '3', 'log.sample_prompt': 'a, b=c'}
+  job = make_job(overrides=overrides, allow_change=('data', 'seed'))
+  python, m, module, *argv = jobs.argv(job)
+  assert [python, m, module] == ['python', '-m', 'experiments.train']
+  given = command.parse(train.main, argv, SECTIONS)
+  assert given['workdir'] == job.workdir
+  assert given['allow_change'] == ('data', 'seed')
+  assert given['config'].to_dict() == start.resolve(job)
+  assert given['config'].model.num_layers == 3
+  assert given['config'].log.sample_prompt == 'a, b=c'
+
+
+def test_a_platform_brings_its_own_flags():
+  given = parse(
+    '--to=slurm',
+    '--partition=big',
+    '--env=A=1,2',
+    '--env=B=',
+    '--config.seed=3',
+  )
+  assert given['partition'] == 'big' and given['env'] == ['A=1,2', 'B=']
+  assert given['config'] == ('configs/gpt.py:debug', {'seed': '3'})
+  assert parse()['config'].path == 'configs/gpt.py:debug'
+
+
+@pytest.mark.parametrize(
+  ('argv', 'message'),
+  [
+    (['--partition=big'], 'There is no argument --partition'),
+    (['--to=slurm', '--partiton=b'], 'Did you mean --partition?'),
+    (['--to=slrum', '--partition=b'], 'Did you mean slurm?'),
+    (['--to=slurm', '--nodes=tpu'], '--nodes is .tpu., but it is to be gpu or'),
+    (['--hosts=two'], '--hosts is .two., but it is to be an integer'),
+  ],
+)
+def test_an_unknown_field_is_refused(argv, message):
+  with pytest.raises(UserError, match=message):
+    parse(*argv)
+
+
+def test_every_flag_is_explained(capsys):
+  for name, platform in start.PLATFORMS.items():
+    with pytest.raises(SystemExit):
+      parse(f'--to={name}', '--help')
+    said = capsys.readouterr().out
+    for kind in (Job, platform.Options):
+      for field in inspect.signature(kind).parameters:
+        entry = said.partition(f'\n  --{field} ')[2].partition('\n  --')[0]
+        assert len(entry.split()) > 2, (name, field)
+
+
+@pytest.mark.parametrize(
+  ('fields', 'message'),
+  [
+    ({'time_limit': '4h'}, '--time_limit is .4h., but'),
+    ({'time_limit': '90:00'}, 'HOURS:MINUTES:SECONDS'),
+    ({'time_limit': '0:00:00'}, '--time_limit'),
+    ({'time_limit': '1:75:00'}, '--time_limit'),
+    ({'hosts': 0}, '--hosts is 0'),
+    ({'devices': -1}, '--devices -1'),
+    ({'env': ['A']}, '--env is .A., but it is to be KEY=VALUE'),
+    ({'env': ['A-B=1']}, '--env'),
+    ({'name': 'My Job'}, '--name is .My Job.'),
+    ({'name': 'a' * 41}, 'up to 40'),
+    ({'workdir': ''}, '--workdir'),
+  ],
+)
+def test_a_job_that_cannot_be_is_refused(make_job, fields, message):
+  with pytest.raises(UserError, match=message):
+    make_job(**fields)
+
+
+@pytest.mark.parametrize(
+  ('text', 'seconds'),
+  [('', 0), ('4:00:00', 14400), ('0:00:30', 30), ('2-03:04:05', 183845)],
+)
+def test_a_time_limit_is_read(text, seconds):
+  assert jobs.seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'message'),
+  [
+    ({'model.num_layer': '3'}, 'Did you mean config.model.num_layers?'),
+    ({'parallel.fsdp': '3'}, 'are 8 devices, but config.parallel is data -1 x'),
+    ({'parallel.data': '2'}, 'Let their product be 8'),
+  ],
+)
+def test_a_config_that_cannot_run_there_is_refused(
+  make_job, overrides, message
+):
+  job = make_job(overrides=overrides, hosts=2, devices=4)
+  with pytest.raises(UserError, match=message):
+    start.start('local', job, start.PLATFORMS['local'].Options())
+  assert not pathlib.Path(job.workdir).exists()
+
+
+def test_a_workdir_with_another_run_is_refused(make_job, tmp_path):
+  (tmp_path / 'run').mkdir()
+  saved = tmp_path / 'run/config.json'
+  job = make_job()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, 'argv', [])
+    saved.write_text('{"seed": 1}')
+  with pytest.raises(UserError, match='holds a run with another config'):
+    start.start('local', job, start.PLATFORMS['local'].Options())
+
+
+def test_names_are_those_that_all_platforms_take(make_job):
+  places = ['runs/Größe 1', 'runs/a', 'other/a', 'gs://b/a/', 'x' * 90, '/']
+  names = [jobs.name_of(make_job(workdir=place)) for place in places]
+  assert len({*names}) == len(names)
+  assert all(map(jobs.is_name, names))
+  assert jobs.name_of(make_job(name='mine')) == 'mine'
+  same = [jobs.name_of(make_job(workdir=p)) for p in ('runs/a', './runs/a/')]
+  assert same[0] == same[1] == names[1]
+
+
+def test_settings_say_why():
+  for setting in settings.SETTINGS:
+    assert len(setting.reason) > 40
+    assert f'`{setting.name}=' in settings.table()
+  assert settings.of('slurm/gpu', 3)['JAX_LOCAL_DEVICE_IDS'] == '0,1,2'
+  assert settings.of('slurm/cpu', 3) == {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': '3',
+  }
+  assert settings.of('local/any', 0) == {}

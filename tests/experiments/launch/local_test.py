@@ -1,0 +1,107 @@
+"""Processes of this machine end together. tests/parallel trains in two."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from experiments.launch import local
+from experiments.launch.rendered import Command
+
+
+def run(tmp_path, *bodies, limit=0):
+  commands = [
+    Command(('bash', '-c', body), {'N': str(i)})
+    for i, body in enumerate(bodies)
+  ]
+  return local.supervise(commands, tmp_path, limit)
+
+
+def logs(tmp_path):
+  return [p.read_text() for p in sorted(tmp_path.glob('process-*.log'))]
+
+
+def test_each_has_a_log_and_the_first_is_shown(tmp_path, capfd):
+  assert run(tmp_path, 'echo "I am $N"', 'echo "I am $N" >&2') == 0
+  assert logs(tmp_path) == ['I am 0\n', 'I am 1\n']
+  assert run(tmp_path, 'echo again', 'exit 0') == 0
+  assert logs(tmp_path) == ['I am 0\nagain\n', 'I am 1\n']
+  assert capfd.readouterr().err.count('I am') == 1
+
+
+def test_one_that_dies_ends_the_others(tmp_path, monkeypatch):
+  monkeypatch.setattr(local, 'AFTER_DEATH', 0.3)
+  began = time.monotonic()
+  status = run(tmp_path, 'sleep 60', 'sleep 0.2; exit 7', 'sleep 60')
+  assert status == 7 and time.monotonic() - began < 10
+
+
+def test_the_others_may_end_by_themselves(tmp_path):
+  assert run(tmp_path, 'sleep 0.5; echo saved', 'exit 3') == 3
+  assert logs(tmp_path)[0] == 'saved\n'
+
+
+SAVES = (
+  'count=0; trap "count=\\$((count + 1)); stop=1" TERM; echo ready;'
+  ' until [ "$stop" ]; do sleep 0.05; done; sleep 0.3; echo "$count"; exit 143'
+)
+
+
+def test_a_signal_is_handed_on_once_and_waited_for(tmp_path, monkeypatch):
+  monkeypatch.setattr(local, 'AFTER_DEATH', 0)
+
+  def tell():
+    while [text for text in logs(tmp_path)] != ['ready\n'] * 2:
+      time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  before = signal.getsignal(signal.SIGTERM)
+  teller = threading.Thread(target=tell)
+  teller.start()
+  assert run(tmp_path, SAVES, SAVES) == 143
+  teller.join()
+  assert logs(tmp_path) == ['ready\n1\n'] * 2
+  assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_end_of_the_time_is_such_a_signal(tmp_path):
+  assert run(tmp_path, SAVES, limit=1) == 143
+  assert logs(tmp_path) == ['ready\n1\n']
+
+
+def test_one_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+  monkeypatch.setattr(local, 'AFTER_SIGNAL', 0.3)
+  status = run(tmp_path, 'trap "" TERM; while :; do sleep 0.05; done', limit=1)
+  assert status == 128 + signal.SIGKILL
+
+
+def test_processes_know_each_other_and_their_own_devices(make_job):
+  first, second = local.render(
+    make_job(hosts=2, devices=2, env=['A=1']), local.Options(port=1234)
+  ).commands
+  assert first.argv == second.argv
+  assert (
+    first.env | {'JAX_PROCESS_ID': '1', 'CUDA_VISIBLE_DEVICES': '2,3'}
+    == second.env
+  )
+  assert first.env == {
+    'JAX_NUM_CPU_DEVICES': '2',
+    'CUDA_VISIBLE_DEVICES': '0,1',
+    'JAX_COORDINATOR_ADDRESS': '127.0.0.1:1234',
+    'JAX_NUM_PROCESSES': '2',
+    'JAX_PROCESS_ID': '0',
+    'A': '1',
+  }
+
+
+def test_a_single_process_is_told_of_nobody(make_job):
+  [alone] = local.render(make_job(), local.Options()).commands
+  assert alone.env == {}
+
+
+@pytest.mark.parametrize('port', [-1, 70_000])
+def test_a_port_that_is_none_is_refused(make_job, port):
+  with pytest.raises(local.UserError, match='--port'):
+    local.check(make_job(), local.Options(port=port))
