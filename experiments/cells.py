@@ -4,12 +4,14 @@ A run that has ended is never started again, and one that was cut off goes on
 where it was; so does what is asked of it.
 """
 
+import contextlib
 import json
 import pathlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from signal import SIGTERM
 from typing import Any, TextIO
 
 from absl import logging
@@ -19,6 +21,8 @@ from lm.data import atomic
 from lm.types import UserError
 
 FAILED = 'failed.json'
+STOPPED = 'stopped'
+POLL = 0.5  # Seconds.
 LAST_LINES = 15  # Of what a command said before it failed.
 BUSY = 'Another process trains in'  # One that outlived an earlier call.
 
@@ -99,7 +103,11 @@ def output(name: str, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def once(
-  path: pathlib.Path, name: str, argv: Sequence[str], place: pathlib.Path
+  path: pathlib.Path,
+  name: str,
+  argv: Sequence[str],
+  place: pathlib.Path,
+  stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any] | None:
   """Returns the JSON that a command prints, kept in `path`; None: it failed.
 
@@ -108,14 +116,17 @@ def once(
     name: Of the command.
     argv: Its arguments.
     place: Where its log goes, and what it said if it failed.
+    stop: Asked again and again whether it is to be stopped, after which it has
+      neither failed nor ended: None is returned.
   """
   if path.exists():
     return json.loads(path.read_text())
-  command = [sys.executable, '-m', f'experiments.{name}', *argv]
   logging.info('%s', said(name, argv))
   place.mkdir(parents=True, exist_ok=True)
   with (place / 'log.txt').open('a') as log:
-    status, printed = _run(command, log)
+    status, printed = _run([*program(name), *argv], log, stop)
+  if status == STOPPED:
+    return None
   if status:
     lines = (place / 'log.txt').read_text(errors='replace').splitlines()
     if any(BUSY in line for line in lines[-LAST_LINES:]):
@@ -135,17 +146,35 @@ def once(
   return result
 
 
-def _run(command: Sequence[str], log: TextIO) -> tuple[int, str]:
+def program(name: str) -> list[str]:
+  """Returns what runs a command, before its arguments."""
+  return [sys.executable, '-m', f'experiments.{name}']
+
+
+def _run(
+  command: Sequence[str], log: TextIO, stop: Callable[[], bool] | None
+) -> tuple[int | str, str]:
   """Returns the status of a command and what it printed; it ends when we do."""
-  pipe = subprocess.PIPE
+  pipe, stopped = subprocess.PIPE, False
   with subprocess.Popen(command, stdout=pipe, stderr=log, text=True) as child:
     try:
-      printed, _ = child.communicate()
+      while (printed := _printed(child, POLL if stop else None)) is None:
+        if not stopped and stop():
+          stopped = True
+          child.terminate()  # Once: a second signal would not let it save.
     except BaseException:  # Whatever stops us: a run saves, and goes on later.
       child.terminate()
       child.wait()
       raise
-  return child.returncode, printed
+  stopped = stopped and child.returncode in (-SIGTERM, 128 + SIGTERM)
+  return STOPPED if stopped else child.returncode, printed
+
+
+def _printed(child: subprocess.Popen, seconds: float | None) -> str | None:
+  """Returns what a command has printed; None: it has not ended in that time."""
+  with contextlib.suppress(subprocess.TimeoutExpired):
+    return child.communicate(timeout=seconds)[0]
+  return None
 
 
 def said(name: str, argv: Sequence[str]) -> str:

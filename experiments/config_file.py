@@ -9,6 +9,7 @@ import difflib
 import importlib.util
 import inspect
 import pathlib
+import types
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -94,28 +95,40 @@ def complete(
 def read(path: str) -> Mapping[str, Any]:
   """Returns what the file lists, from its `get_config(variant)`."""
   name, _, variant = path.partition(':')
-  file = pathlib.Path(name)
-  if not file.is_file():
-    there = sorted(str(f) for f in file.parent.glob('*.py') if f.stem[0] != '_')
-    raise UserError(
-      f'There is no config file {name}. Set --config=FILE.py or'
-      f' --config=FILE.py:VARIANT; there are {", ".join(there) or "none"}.'
-    )
-  spec = importlib.util.spec_from_file_location(f'config_{file.stem}', file)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-  except SyntaxError as error:
-    raise UserError(f'{name} is not Python: {error}.') from error
-  if not hasattr(module, 'get_config'):
+  found = module(name, 'config')
+  if not hasattr(found, 'get_config'):
     raise UserError(
       f"{name} has no get_config. Write `def get_config(variant=''):` in it,"
       ' which returns a ConfigDict, as the files in configs/ do.'
     )
   try:
-    return config_dict.ConfigDict(module.get_config(variant)).to_dict()
+    return config_dict.ConfigDict(found.get_config(variant)).to_dict()
   except ValueError as error:  # How a config refuses a variant.
     raise UserError(f'{path}: {error}') from error
+
+
+def module(name: str, flag: str) -> types.ModuleType:
+  """Returns a file of Python, executed.
+
+  Args:
+    name: Of the file.
+    flag: By which it is named, for the message if it is not there.
+  """
+  file = pathlib.Path(name)
+  if not file.is_file():
+    there = sorted(str(f) for f in file.parent.glob('*.py') if f.stem[0] != '_')
+    variant = ' or --config=FILE.py:VARIANT' if flag == 'config' else ''
+    raise UserError(
+      f'There is no {flag} file {name}. Set --{flag}=FILE.py{variant}; there are'
+      f' {", ".join(there) or "none"}.'
+    )
+  spec = importlib.util.spec_from_file_location(f'{flag}_{file.stem}', file)
+  made = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(made)
+  except SyntaxError as error:
+    raise UserError(f'{name} is not Python: {error}.') from error
+  return made
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

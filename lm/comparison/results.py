@@ -136,17 +136,20 @@ def failures(root: pathlib.Path) -> list[dict[str, Any]]:
   ]
 
 
-def check_same(root: pathlib.Path, terms: Mapping[str, Any]) -> None:
+def check_same(
+  root: pathlib.Path, terms: Mapping[str, Any], kind: str = 'study'
+) -> None:
   """Keeps what all runs have in common, and holds a later call to it.
 
   Args:
     root: Where the runs are.
     terms: What no run may differ in: more seeds, scores and tasks may come.
+    kind: What the runs are together, a study or a sweep.
 
   Raises:
-    UserError: There, another study is under way.
+    UserError: There, another one is under way.
   """
-  path = root / 'study.json'
+  path = root / f'{kind}.json'
   if path.exists():
     changes = run_config.difference(run_config.read(path), terms)
     if changes:
@@ -154,7 +157,7 @@ def check_same(root: pathlib.Path, terms: Mapping[str, Any]) -> None:
         f'  {key}: {old} -> {new}' for key, (old, new) in changes.items()
       ]
       raise UserError(
-        f'{root} holds another study:\n' + '\n'.join(lines) + '\nGive another'
+        f'{root} holds another {kind}:\n' + '\n'.join(lines) + '\nGive another'
         ' --workdir, or undo the change.'
       )
     return

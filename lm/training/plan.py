@@ -36,21 +36,9 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
   """
   imagined.provide(config['parallel'], devices)
   parts, state, batch = abstract(config)
-  length, run, mesh = config['data']['length'], parts.run, parts.way.mesh
-  flops_of_example = flops.training_flops(
-    state.params, flops.lengths_of(batch.inputs)
-  )
+  run, mesh = parts.run, parts.way.mesh
   compiled = compile_step(parts, state, batch)
   sizes = bytes_per_device(state, compiled, parts.groups)
-  tokens = run.batch_size * length
-  short_steps = min(run.short_steps, run.num_steps)
-  long_steps = run.num_steps - short_steps
-  flops_of_short = 0.0
-  if short_steps:
-    inputs = imagined_batch(parts.objective, run.short_length).inputs
-    flops_of_short = flops.training_flops(
-      state.params, flops.lengths_of(inputs)
-    )
   shares = mesh.shape['data'] * mesh.shape['fsdp']
   return {
     'devices': dict(mesh.shape),
@@ -66,10 +54,31 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     'examples_per_device_and_microbatch': run.batch_size
     // shares
     // run.microbatches,
-    'tokens_per_step': tokens,
+    'answers_per_example': asked_of(batch),
+    **costs(config, parts, state, batch),
+  }
+
+
+def costs(
+  config: Mapping[str, Any], parts: Parts, state: TrainState, batch: Batch
+) -> dict[str, float | int]:
+  """Returns the tokens and FLOPs of a step and of the run; see `abstract`."""
+  length, run = config['data']['length'], parts.run
+  flops_of_example = flops.training_flops(
+    state.params, flops.lengths_of(batch.inputs)
+  )
+  short_steps = min(run.short_steps, run.num_steps)
+  long_steps = run.num_steps - short_steps
+  flops_of_short = 0.0
+  if short_steps:
+    inputs = imagined_batch(parts.objective, run.short_length).inputs
+    flops_of_short = flops.training_flops(
+      state.params, flops.lengths_of(inputs)
+    )
+  return {
+    'tokens_per_step': run.batch_size * length,
     'tokens': run.batch_size
     * (short_steps * run.short_length + long_steps * length),
-    'answers_per_example': asked_of(batch),
     'flops_per_token': flops_of_example / length,
     'flops_per_step': flops_of_example * run.batch_size,
     'flops': run.batch_size

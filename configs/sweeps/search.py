@@ -1,0 +1,15 @@
+"""Rate, decay and dropout, as Optuna chooses; it wants pip install 'lm[optuna]'.
+
+  python -m experiments.sweep --config=configs/gpt.py:debug \\
+      --sweep=configs/sweeps/search.py --workdir=runs/search
+"""
+
+
+def get_sweep(over):
+  """Returns 20 runs, those ended early that are worse than the median."""
+  return over.search(
+    20,
+    over.log_uniform('optimizer.learning_rate', 1e-4, 1e-2),
+    over.log_uniform('optimizer.weight_decay', 1e-3, 0.3),
+    over.values('model.residual_dropout', 0.0, 0.1, 0.2),
+  )

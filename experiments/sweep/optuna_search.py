@@ -1,0 +1,209 @@
+"""Points that Optuna chooses, one after another, on this machine.
+
+All that it knows is in `optuna.jsonl`, so the same command goes on. A run whose
+losses are worse than the median of those before it is told to stop.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import logging
+
+from experiments.cells import FAILED
+from experiments.sweep import over
+from experiments.sweep.described import Run
+from experiments.sweep.gathering import PRUNED
+from experiments.sweep.over import Point, Search
+from lm.analysis.directions import higher_is_better
+from lm.data import atomic
+from lm.training import run_log
+from lm.types import UserError
+
+# Trains one, unless it is to be stopped, and returns its last evaluation.
+Train = Callable[[Run, Callable[[], bool] | None], Mapping[str, Any] | None]
+
+
+def optuna() -> Any:
+  """Returns Optuna.
+
+  Raises:
+    UserError: It is not installed.
+  """
+  try:
+    import optuna as found
+  except ImportError as error:
+    raise UserError(
+      'over.search wants Optuna, which is not installed here. Install it with'
+      " pip install 'lm[optuna]', or use over.draw."
+    ) from error
+  found.logging.set_verbosity(found.logging.WARNING)
+  return found
+
+
+def keys_of(search: Search) -> list[str]:
+  """Returns the fields that are chosen."""
+  return [
+    each.key if isinstance(each, over.Range) else next(iter(each[0]))
+    for each in search.dimensions
+  ]
+
+
+def corners(search: Search) -> list[Point]:
+  """Returns points that have every value or end of a range at least once."""
+  found: list[Point] = []
+  for key, each in zip(keys_of(search), search.dimensions):
+    if isinstance(each, over.Range):
+      found += [{key: each.low}, {key: each.high}]
+    else:
+      found += each
+  first = {key: value for p in reversed(found) for key, value in p.items()}
+  points = [first | point for point in found]
+  return [p for n, p in enumerate(points) if p not in points[:n]]
+
+
+def run(
+  search: Search,
+  root: pathlib.Path,
+  metric: str,
+  make: Callable[[Point], Run],
+  train: Train,
+) -> list[Run]:
+  """Returns all runs of a search, those of earlier calls included.
+
+  Args:
+    search: What is chosen from.
+    root: Where it is kept what was.
+    metric: Of an evaluation, that is to be good.
+    make: Makes a point a run.
+    train: Trains it.
+  """
+  study = open_study(search, root, metric)
+  while len(finished := _finished(study)) < search.trials:
+    # Each trial's own, so that it does not matter which call it is in.
+    study.sampler = optuna().samplers.TPESampler(
+      seed=search.seed + 1000 * len(finished)
+    )
+    trial = study.ask()
+    try:
+      tell(study, trial, make(_point(trial, search)), metric, search, train)
+    except BaseException:
+      # It goes on when it is asked for again.
+      _again(study, trial.number)
+      raise
+  points = [_point_of(trial, search) for trial in _finished(study)]
+  unlike = {json.dumps(point, sort_keys=True): point for point in points}
+  return [make(point) for point in unlike.values()]
+
+
+def open_study(search: Search, root: pathlib.Path, metric: str) -> Any:
+  """Returns what was found so far; what was cut off is asked for again."""
+  library = optuna()
+  backend = library.storages.journal.JournalFileBackend(
+    str(root / 'optuna.jsonl')
+  )
+  pruner = library.pruners.NopPruner()
+  if search.prune:
+    pruner = library.pruners.MedianPruner(n_startup_trials=search.unpruned)
+  study = library.create_study(
+    study_name='sweep',
+    storage=library.storages.JournalStorage(backend),
+    pruner=pruner,
+    direction='maximize' if higher_is_better(metric) else 'minimize',
+    load_if_exists=True,
+  )
+  running = library.trial.TrialState.RUNNING
+  for trial in study.get_trials(states=(running,)):
+    _again(study, trial.number)
+  return study
+
+
+def tell(
+  study: Any,
+  trial: Any,
+  run: Run,
+  metric: str,
+  search: Search,
+  train: Train,
+) -> None:
+  """Trains a run, and tells the study what it came to."""
+  states, reported, hopeless = optuna().trial.TrialState, set(), []
+
+  def is_hopeless() -> bool:
+    for step, value in evaluations(run.place, metric).items():
+      if step not in reported:
+        reported.add(step)
+        trial.report(value, step)
+        if trial.should_prune():
+          hopeless.append(step)
+    return bool(hopeless)
+
+  result = train(run, is_hopeless if search.prune else None)
+  if result is not None and isinstance(result.get(metric), int | float):
+    study.tell(trial, result[metric])
+  elif result is None and hopeless and not (run.place / FAILED).exists():
+    mark(run, evaluations(run.place, metric), metric)
+    study.tell(trial, state=states.PRUNED)
+  else:  # Or it diverged, and is no number at the end.
+    trial.set_user_attr('failed', True)
+    study.tell(trial, state=states.FAIL)
+
+
+def mark(run: Run, found: Mapping[int, float], metric: str) -> None:
+  """Notes in a workdir that its run was ended early, and why."""
+  step = max(found)
+  why = {'step': step, metric: found[step], 'why': 'above the median of others'}
+  with atomic.new_file(run.place / PRUNED) as part:
+    part.write_text(json.dumps(why, indent=2) + '\n')
+  logging.info('%s is pruned at step %d.', run.name, step)
+
+
+def evaluations(place: pathlib.Path, metric: str) -> dict[int, float]:
+  """Returns a metric by the step at which a run was evaluated."""
+  path = place / 'metrics.jsonl'
+  lines = run_log.read(path) if path.exists() else []
+  return {
+    line['step']: line[metric]
+    for line in lines
+    if line['split'] == 'eval' and line.get(metric) is not None
+  }
+
+
+def _point(trial: Any, search: Search) -> Point:
+  """Returns the point of a trial, which is chosen now."""
+  point: Point = {}
+  for key, each in zip(keys_of(search), search.dimensions):
+    if not isinstance(each, over.Range):
+      choices = [one[key] for one in each]
+      index = trial.suggest_categorical(key, [*range(len(choices))])
+      point[key] = choices[index]
+    elif over.whole(each):
+      point[key] = trial.suggest_int(key, each.low, each.high, log=each.log)
+    else:
+      value = trial.suggest_float(key, each.low, each.high, log=each.log)
+      point[key] = over.rounded(value)
+  return point
+
+
+def _point_of(trial: Any, search: Search) -> Point:
+  """Returns the point of a trial that was."""
+  return _point(optuna().trial.FixedTrial(trial.params), search)
+
+
+def _finished(study: Any) -> list[Any]:
+  """Returns the trials that need not be asked for again."""
+  states = optuna().trial.TrialState
+  return [
+    trial
+    for trial in study.get_trials()
+    if trial.state in (states.COMPLETE, states.PRUNED)
+    or (trial.state == states.FAIL and 'failed' in trial.user_attrs)
+  ]
+
+
+def _again(study: Any, number: int) -> None:
+  """Ends a trial that was cut off, and lets the next one be it."""
+  trial = study.get_trials()[number]
+  study.tell(number, state=optuna().trial.TrialState.FAIL)
+  study.enqueue_trial(trial.params)

@@ -1,0 +1,319 @@
+"""A sweep goes on where it was, and what cannot be is said before it begins."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import cells
+from experiments.config_file import Asked
+from experiments.launch import start as launches
+from experiments.sweep import __main__ as sweep, described, gathering
+from lm.types import UserError
+
+ROOT = pathlib.Path(__file__).parents[3]
+DEBUG = Asked(
+  'configs/gpt.py:debug', {'num_steps': '4', 'optimizer.warmup_steps': '1'}
+)
+SIX = (
+  'over.product(over.values("optimizer.learning_rate", 1e-4, 1e-3, 1e-2),'
+  ' over.values("seed", 0, 1))'
+)
+NAMES = [
+  f'learning_rate={rate},seed={seed}'
+  for rate in ('0.0001', '0.001', '0.01')
+  for seed in (0, 1)
+]
+
+
+def starts(root):
+  return {
+    path.parent.name: len(path.read_text())
+    for path in (root / 'runs').glob('*/started')
+  }
+
+
+def table(root):
+  with (root / 'sweep.csv').open(newline='') as file:
+    return [*csv.DictReader(file)]
+
+
+def said(capsys):
+  return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_six_runs_become_six_rows_and_a_picture(
+  trained, write, tmp_path, capsys
+):
+  root = tmp_path / 'runs'
+  assert sweep.main(DEBUG, write(SIX), str(root)) is None
+  told = said(capsys)
+  assert told['runs'] == {'ended': 6}
+  assert told['best']['run'] == 'learning_rate=0.001,seed=0'
+  rows = table(root)
+  assert [row['run'] for row in rows] == NAMES
+  assert [float(row['loss']) for row in rows] == pytest.approx(
+    [1.25, 1.25, 0.25, 0.25, 1.25, 1.25]
+  )
+  assert [row['config.seed'] for row in rows] == ['0', '1'] * 3
+  assert (root / 'sweep.png').read_bytes()[1:4] == b'PNG'
+  # The same again does nothing, and one more value is one more run of each.
+  sweep.main(DEBUG, write(SIX), str(root))
+  sweep.main(DEBUG, write(SIX.replace('0, 1)', '0, 1, 2)')), str(root))
+  assert len(table(root)) == 9
+  assert {*starts(root).values()} == {1} and len(starts(root)) == 9
+
+
+@pytest.mark.processes
+def test_killed_in_the_middle_no_run_is_done_twice(
+  trained, stub, write, tmp_path, capsys
+):
+  root, path = tmp_path / 'runs', write(SIX)
+  slowly = Asked(DEBUG.path, {**DEBUG.overrides, 'log.slow_step': '0.3'})
+  program = (
+    'import sys; from experiments import cells;'
+    f'cells.program = lambda name: {stub!r};'
+    'from experiments.config_file import Asked;'
+    'from experiments.sweep.__main__ import main;'
+    f'main(Asked(*{tuple(slowly)!r}), {path!r}, {str(root)!r})'
+  )
+  running = subprocess.Popen(
+    [sys.executable, '-c', program],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    start_new_session=True,  # So that its run is killed with it.
+  )
+  limit = time.monotonic() + 100
+  third = root / 'runs' / NAMES[2] / 'metrics.jsonl'
+  while not third.exists():
+    assert running.poll() is None and time.monotonic() < limit
+    time.sleep(0.01)
+  os.killpg(running.pid, signal.SIGKILL)
+  running.wait()
+  results = {p: p.stat().st_mtime_ns for p in root.rglob('result.json')}
+  assert len(results) == 2
+  sweep.main(slowly, path, str(root))
+  assert [row['run'] for row in table(root)] == NAMES
+  assert {row['status'] for row in table(root)} == {'ended'}
+  assert {p: p.stat().st_mtime_ns for p in results} == results
+  # The third was begun twice, and went on: four evaluations, not more.
+  assert starts(root) == dict.fromkeys(NAMES, 1) | {NAMES[2]: 2}
+  assert len(third.read_text().splitlines()) == 4
+  assert said(capsys)['runs'] == {'ended': 6}
+
+
+def test_ctrl_c_stops_the_run_as_well(trained, write, tmp_path, monkeypatch):
+  root = tmp_path / 'runs'
+  slowly = Asked(DEBUG.path, {**DEBUG.overrides, 'log.slow_step': '0.05'})
+  run = cells._run
+
+  def interrupted(command, log, stop):
+    def stop():
+      if any(NAMES[1] in word for word in command):
+        raise KeyboardInterrupt
+      return False
+
+    return run(command, log, stop)
+
+  monkeypatch.setattr(cells, '_run', interrupted)
+  with pytest.raises(KeyboardInterrupt):
+    sweep.main(slowly, write(SIX), str(root))
+  assert len(starts(root)) <= 2
+  monkeypatch.setattr(cells, '_run', run)
+  sweep.main(slowly, write(SIX), str(root))
+  assert len(table(root)) == 6
+
+
+def test_one_that_fails_is_told_and_tried_again(
+  trained, write, tmp_path, capsys
+):
+  root = tmp_path / 'runs'
+  path = write('over.values("optimizer.learning_rate", 1.0, 1e-3)')
+  assert sweep.main(DEBUG, path, str(root)) == 1
+  assert said(capsys)['runs'] == {'failed': 1, 'ended': 1}
+  [bad, good] = table(root)
+  assert (bad['status'], good['status']) == ('failed', 'ended')
+  assert 'It diverged.' in (root / f'runs/{bad["run"]}/failed.json').read_text()
+  sweep.main(DEBUG, path, str(root))
+  assert starts(root) == {bad['run']: 2, good['run']: 1}
+
+
+@pytest.mark.parametrize(
+  ('returned', 'overrides', 'message'),
+  [
+    (
+      'over.values("optimizer.learning_rat", 1)',
+      {},
+      'no config.optimizer.learning_rat. Did you mean',
+    ),
+    (
+      'over.values("model.num_layers", 2, "deep")',
+      {},
+      'config.model.num_layers is .deep.',
+    ),
+    ('over.values("seed", 0, 0)', {}, 'has {.seed.: 0} twice'),
+    ('over.values("seed", 0, 1)', {'seed': '2'}, '--config.seed is given, but'),
+    ('over.values("seeds", 1, 2)', {}, 'config.seeds is 2'),
+    ('over.uniform("seed", 0, 9)', {}, 'over.draw.COUNT'),
+    ('[]', {}, 'is to be a list of points'),
+    ('None', {}, 'is to be a list of points'),
+  ],
+)
+def test_what_cannot_be_swept_is_refused_before_anything_starts(
+  trained, write, tmp_path, returned, overrides, message
+):
+  root = tmp_path / 'runs'
+  with pytest.raises(UserError, match=message):
+    sweep.main(Asked(DEBUG.path, overrides), write(returned), str(root))
+  assert not root.exists()
+
+
+def test_a_file_that_is_no_sweep_is_refused(trained, tmp_path):
+  with pytest.raises(UserError, match=r'no sweep file configs/sweeps/rate\.py'):
+    sweep.main(DEBUG, 'configs/sweeps/rate.py', str(tmp_path / 'runs'))
+  with pytest.raises(UserError, match='has no get_sweep'):
+    sweep.main(DEBUG, 'configs/gpt.py', str(tmp_path / 'runs'))
+  with pytest.raises(UserError, match=r'directory of this\s+machine'):
+    sweep.main(DEBUG, 'configs/sweeps/shapes.py', 'gs://bucket/runs')
+
+
+def test_another_sweep_in_the_same_place_is_refused(trained, write, tmp_path):
+  root, path = tmp_path / 'runs', write(SIX)
+  sweep.main(DEBUG, path, str(root))
+  longer = Asked(DEBUG.path, {**DEBUG.overrides, 'num_steps': '8'})
+  with pytest.raises(UserError, match=r'holds another sweep:\n.*num_steps'):
+    sweep.main(longer, path, str(root))
+  with pytest.raises(UserError, match=r'--metric is .f1., which no run has'):
+    sweep.main(DEBUG, path, str(root), metric='f1')
+  with pytest.raises(UserError, match='have accuracy, loss'):
+    sweep.main(DEBUG, path, str(root), metric='lost')
+
+
+def test_a_dry_run_counts_what_all_of_it_takes(write, tmp_path, capsys):
+  root = tmp_path / 'runs'
+  path = write('over.values("batch_size", 8, 16)')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(ROOT)
+    sweep.main(DEBUG, path, str(root), dry_run=True)
+  told = said(capsys)
+  # Four steps of 8 and of 16 rows of 128 bytes.
+  assert [run['tokens'] for run in told['runs']] == [4096, 8192]
+  assert told['tokens'] == 12288
+  assert told['runs'][1]['flops'] == 2 * told['runs'][0]['flops'] > 0
+  assert [run['run'] for run in told['runs']] == [
+    'batch_size=8',
+    'batch_size=16',
+  ]
+  assert not root.exists()
+
+
+def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
+  root, path = tmp_path / 'runs', write(SIX)
+  asked, alive = [], {}
+
+  def start(to, job, options):
+    asked.append((to, job.config.overrides, options.partition, job.devices))
+    note = {'to': to, 'id': str(len(asked))}
+    sweep.given.write(job.workdir, note)
+    alive[note['id']] = pathlib.Path(job.workdir)
+    return note
+
+  monkeypatch.setattr(launches, 'start', start)
+  slurm = launches.PLATFORMS['slurm']
+  monkeypatch.setattr(slurm, 'is_alive', lambda note: note['id'] in alive)
+  arguments = {'to': 'slurm', 'partition': 'big', 'devices': 8}
+  sweep.main(DEBUG, path, str(root), **arguments)
+  assert len(asked) == 6 and said(capsys)['runs'] == {'new': 6}
+  assert asked[1] == (
+    'slurm',
+    {**DEBUG.overrides, 'optimizer.learning_rate': '0.0001', 'seed': '1'},
+    'big',
+    8,
+  )
+  # One has ended, one was cut off, the others are under way.
+  ended = alive.pop('1')
+  line = {'step': 4, 'split': 'eval', 'loss': 0.5}
+  (ended / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+  (ended / 'checkpoints/4').mkdir(parents=True)
+  (ended / 'checkpoints/4/sums.json').write_text('{}')
+  cut_off = alive.pop('2')
+  line['step'] = 2
+  (cut_off / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+  sweep.main(DEBUG, path, str(root), **arguments)
+  assert len(asked) == 7
+  assert asked[6][1]['seed'] == '1'
+  told = said(capsys)
+  assert told['runs'] == {'ended': 1, 'begun': 1, 'new': 4}
+  assert told['best']['loss'] == 0.5
+
+
+def test_names_are_made_of_what_varies_and_do_not_change():
+  points = [{'model.name': 'gpt', 'optimizer.name': 'muon', 'seed': 1}]
+  [name] = described.names_of(points)
+  assert name == 'model.name=gpt,optimizer.name=muon,seed=1'
+  more = [*points, {**points[0], 'seed': 2}]
+  assert described.names_of(more)[0] == name
+  assert described.names_of([{}]) == ['plain']
+  unsafe = [{'data.path': 'a/*.txt'}, {'data.path': 'a/?.txt'}]
+  names = described.names_of(unsafe)
+  assert names[0] != names[1] and all(n.startswith('path=a-') for n in names)
+  long = described.names_of([{'data.path': 'x' * 300}])
+  assert len(long[0]) <= described.LONGEST
+
+
+@pytest.mark.parametrize(
+  'path', sorted((ROOT / 'configs/sweeps').glob('*.py')), ids=lambda p: p.stem
+)
+def test_every_sweep_that_is_shipped_can_be(path, monkeypatch, tmp_path):
+  monkeypatch.chdir(ROOT)
+  points = described.read(str(path))
+  if isinstance(points, list):
+    assert len(described.runs(DEBUG, points, tmp_path)) == len(points) > 3
+
+
+def test_pictures_have_an_axis_for_what_is_no_number(tmp_path):
+  rows = [
+    {
+      'run': name,
+      'status': 'ended',
+      'config.optimizer.name': name,
+      'config.optimizer.learning_rate': rate,
+      'loss': rate,
+    }
+    for name, rate in (('adamw', 1e-4), ('muon', 1e-2))
+  ]
+  gathering.draw(rows, 'loss', tmp_path / 'a.png')
+  assert (tmp_path / 'a.png').stat().st_size > 5000
+  assert gathering._placed(['muon', 'adamw', True]) == (
+    [2, 1, 0],
+    {'xticks': range(3), 'xticklabels': ['True', 'adamw', 'muon']},
+  )
+  assert gathering._placed([1e-4, 1e-2])[1] == {'xscale': 'log'}
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_real_run_is_gathered(write, tmp_path, capsys, monkeypatch):
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  fields = {
+    'num_steps': '2',
+    'optimizer.warmup_steps': '1',
+    'data.cache': str(tmp_path / 'cache'),
+    'model.num_layers': '1',
+    'log.sample_every': '0',
+    'log.tensorboard': 'false',
+  }
+  path = write('over.values("optimizer.learning_rate", 1e-3)')
+  sweep.main(Asked(DEBUG.path, fields), path, str(tmp_path / 'runs'))
+  [row] = table(tmp_path / 'runs')
+  assert row['status'] == 'ended' and row['step'] == '2'
+  lines = tmp_path.glob('runs/runs/*/metrics.jsonl')
+  last = json.loads(next(lines).read_text().splitlines()[-1])
+  assert float(row['loss']) == last['loss'] == said(capsys)['best']['loss']
