@@ -7,12 +7,25 @@ from typing import Any
 from absl import logging
 
 from experiments import config_file, origins
-from experiments.launch import given, job as jobs, local, rendered, slurm
+from experiments.launch import (
+  given,
+  gke,
+  job as jobs,
+  local,
+  rendered,
+  slurm,
+  tpu,
+)
 from experiments.launch.job import Job
 from lm.training import remote_run, workdir as workdirs
 from lm.training.sections import SECTIONS
 
-PLATFORMS: Mapping[str, types.ModuleType] = {'local': local, 'slurm': slurm}
+PLATFORMS: Mapping[str, types.ModuleType] = {
+  'local': local,
+  'slurm': slurm,
+  'tpu': tpu,
+  'gke': gke,
+}
 
 
 def resolve(job: Job) -> dict[str, Any]:
@@ -48,15 +61,17 @@ def start(to: str, job: Job, options: Any) -> dict[str, Any]:
   platform, config = PLATFORMS[to], resolve(job)
   platform.check(job, options)
   rendered.check_program(platform.PROGRAM, to)
+  made = platform.render(job, options)
+  if getattr(options, 'act', 'start') != 'start':
+    return {'to': to, 'act': options.act, **platform.start(job, options, made)}
   there = remote_run.local_files(job.workdir)
   workdirs.check(there, config, job.allow_change)
-  made = platform.render(job, options)
   is_alive = {name: each.is_alive for name, each in PLATFORMS.items()}
   with given.alone(job.workdir, is_alive) as note:
-    if platform is not local:  # Which holds it as long as it lives.
+    if platform is not local:
       told = {'to': to, **platform.start(job, options, made)}
       note(told)
-  if platform is local:
+  if platform is local:  # Which holds the workdir itself, as long as it lives.
     told = {'to': to, **platform.start(job, options, made)}
   logging.info('%s', told)
   return told

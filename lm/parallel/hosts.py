@@ -20,6 +20,8 @@ ENVIRONMENT = (
   ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
 )
 
+TPUS = ('accel*', 'vfio/[0-9]*')  # Files of /dev; the second since v5e.
+
 TOGETHER = (
   'The processes of a run must meet before it begins: start each with the same'
   ' config.hosts.coordinator=ADDRESS:PORT and config.hosts.processes, and its'
@@ -135,7 +137,7 @@ def _environment_tells() -> bool:
     if name in os.environ and (count is None or int(os.environ[count]) > 1):
       return True
   # On a TPU VM, JAX asks what belongs to the slice.
-  devices = [*pathlib.Path('/dev').glob('accel*')]
+  devices = [file for name in TPUS for file in pathlib.Path('/dev').glob(name)]
   return bool(devices) and importlib.util.find_spec('libtpu') is not None
 
 

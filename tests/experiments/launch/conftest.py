@@ -39,7 +39,16 @@ def programs(tmp_path, monkeypatch):
   folder = tmp_path / 'bin'
   folder.mkdir()
   # What scripts need, and no more: there may be a gcloud on this machine.
-  for name in ('bash', 'env', 'sh', 'sleep'):
+  for name in (
+    'bash',
+    'cat',
+    'env',
+    'hostname',
+    'mkdir',
+    'nohup',
+    'sh',
+    'sleep',
+  ):
     (folder / name).symlink_to(
       next(
         p

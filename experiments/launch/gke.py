@@ -1,0 +1,308 @@
+"""A JobSet on GKE: a pod for each host, which all see each other by name.
+
+The image has the project in its working directory, with what it needs. With
+--xpk it is xpk that makes the JobSet.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from experiments.launch import job as jobs, rendered as calls, settings
+from experiments.launch.job import Job
+from experiments.launch.rendered import Command, Rendered
+from lm.data import remote
+from lm.types import UserError
+
+PROGRAM = 'kubectl'
+PORT = 8476
+WORKERS, CONTAINER = 'workers', 'train'
+TPU, GPU = 'google.com/tpu', 'nvidia.com/gpu'
+INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What there is to say of a cluster.
+
+  Args:
+    image: Of the container, with this project as its working directory.
+    accelerator: As GKE calls it, such as nvidia-h100-80gb or
+      tpu-v5-lite-podslice.
+    topology: Of a TPU slice, such as 4x4.
+    namespace: Of Kubernetes.
+    queue: Of Kueue, where the cluster has it.
+    service_account: Of Kubernetes, which may read and write the bucket.
+    python: In the image.
+    save_seconds: What a pod is given to save when it is told to stop.
+    restarts: How many times it is started anew at most.
+    spot: Whether nodes may be taken away again.
+    xpk: The name of a cluster of xpk, which is then what is called.
+    device: As xpk calls it, such as v5litepod-16 or h100-80gb-8.
+  """
+
+  image: str = ''
+  accelerator: str = ''
+  topology: str = ''
+  namespace: str = 'default'
+  queue: str = ''
+  service_account: str = ''
+  python: str = 'python'
+  save_seconds: int = 120
+  restarts: int = 100
+  spot: bool = False
+  xpk: str = ''
+  device: str = ''
+
+  @property
+  def kind(self) -> str:
+    """Of the nodes: tpu, gpu or cpu."""
+    if not self.accelerator:
+      return 'cpu'
+    return 'tpu' if self.accelerator.startswith('tpu') else 'gpu'
+
+
+def check(job: Job, options: Options) -> None:
+  """Raises UserError if the job is none for a cluster."""
+  needed = {'--image': options.image}
+  if options.xpk:
+    needed |= {'--device': options.device}
+  else:
+    needed |= {'--accelerator': options.accelerator, '--devices': job.devices}
+  if options.kind == 'tpu' and not options.xpk:
+    needed |= {'--topology': options.topology}
+  if missing := [name for name, value in needed.items() if not value]:
+    raise UserError(
+      f'{" and ".join(missing)} cannot be left out with --to=gke; see'
+      ' --to=gke --help.'
+    )
+  if options.topology and options.kind != 'tpu':
+    raise UserError(
+      f'--topology is {options.topology!r}, but --accelerator'
+      f' {options.accelerator!r} is no TPU. Leave it away.'
+    )
+  chips = chips_of(options.topology)
+  if chips and not options.xpk and chips != job.hosts * job.devices:
+    raise UserError(
+      f'--topology {options.topology} is of {chips} chips, but --hosts='
+      f'{job.hosts} with --devices={job.devices} have {job.hosts * job.devices}.'
+    )
+  if not remote.is_url(job.workdir):
+    raise UserError(
+      f'--workdir is {job.workdir!r}, which is gone with the pod. Give what all'
+      ' pods see, such as gs://BUCKET/runs/NAME.'
+    )
+  if options.save_seconds < 1 or options.restarts < 0:
+    raise UserError(
+      f'--save_seconds is {options.save_seconds} and --restarts'
+      f' {options.restarts}, but they count. Give none below 0, and a second at'
+      ' least.'
+    )
+
+
+def chips_of(topology: str) -> int:
+  """Returns how many chips a topology has; 0: none is given.
+
+  >>> chips_of('2x2x4')
+  16
+  """
+  parts = topology.split('x') if topology else []
+  if not all(part.isdecimal() and int(part) for part in parts):
+    raise UserError(
+      f'--topology is {topology!r}, but it is to be as 4x4 or 2x2x4.'
+    )
+  chips = 1 if parts else 0
+  for part in parts:
+    chips *= int(part)
+  return chips
+
+
+def render(job: Job, options: Options) -> Rendered:
+  """Returns the manifest and the call that creates it, or that of xpk."""
+  if options.xpk:
+    return Rendered({}, (xpk(job, options),))
+  name = jobs.name_of(job)
+  path = pathlib.Path('runs/launch', f'{name}.yaml').absolute()
+  text = yaml.safe_dump(manifest(job, options), sort_keys=False)
+  kubectl = ('kubectl', f'--namespace={options.namespace}')
+  return Rendered(
+    {path: text},
+    (
+      # One that has ended: `start` looks at that.
+      Command((*kubectl, 'delete', 'jobset', name, '--ignore-not-found')),
+      Command((*kubectl, 'create', f'--filename={path}')),
+    ),
+  )
+
+
+def manifest(job: Job, options: Options) -> dict[str, Any]:
+  """Returns the JobSet."""
+  name = jobs.name_of(job)
+  metadata: dict[str, Any] = {'name': name, 'namespace': options.namespace}
+  if options.queue:
+    metadata['labels'] = {'kueue.x-k8s.io/queue-name': options.queue}
+  if options.kind == 'tpu':  # A slice is a pool of nodes, and all of one.
+    metadata['annotations'] = {
+      'alpha.jobset.sigs.k8s.io/exclusive-topology': (
+        'cloud.google.com/gke-nodepool'
+      )
+    }
+  pods: dict[str, Any] = {
+    'parallelism': job.hosts,
+    'completions': job.hosts,
+    'completionMode': 'Indexed',
+    'backoffLimit': 0,  # All of them are started anew together.
+    # After a user's mistake none is.
+    'podFailurePolicy': {
+      'rules': [
+        {
+          'action': 'FailJob',
+          'onExitCodes': {
+            'containerName': CONTAINER,
+            'operator': 'In',
+            'values': [2],
+          },
+        }
+      ]
+    },
+    'template': {'spec': pod(job, options)},
+  }
+  if limit := jobs.seconds(job.time_limit):
+    pods['activeDeadlineSeconds'] = limit
+  return {
+    'apiVersion': 'jobset.x-k8s.io/v1alpha2',
+    'kind': 'JobSet',
+    'metadata': metadata,
+    'spec': {
+      'failurePolicy': {
+        'maxRestarts': options.restarts,
+        'rules': [
+          {
+            'name': 'over',
+            'action': 'FailJobSet',
+            'onJobFailureReasons': ['DeadlineExceeded', 'PodFailurePolicy'],
+          }
+        ],
+      },
+      'network': {'enableDNSHostnames': True},
+      'replicatedJobs': [
+        {'name': WORKERS, 'replicas': 1, 'template': {'spec': pods}}
+      ],
+    },
+  }
+
+
+def pod(job: Job, options: Options) -> dict[str, Any]:
+  """Returns the pod of a host."""
+  selector = {'cloud.google.com/gke-accelerator': options.accelerator}
+  if options.kind == 'tpu':
+    selector = {
+      'cloud.google.com/gke-tpu-accelerator': options.accelerator,
+      'cloud.google.com/gke-tpu-topology': options.topology,
+    }
+  if options.spot:
+    selector['cloud.google.com/gke-spot'] = 'true'
+  resource = TPU if options.kind == 'tpu' else GPU
+  spec: dict[str, Any] = {
+    'restartPolicy': 'Never',
+    'terminationGracePeriodSeconds': options.save_seconds,
+    'nodeSelector': selector,
+    'tolerations': [{'key': resource, 'operator': 'Exists'}],
+    'containers': [
+      {
+        'name': CONTAINER,
+        'image': options.image,
+        'command': [*jobs.argv(job, options.python)],
+        'env': environment(job, options),
+        'ports': [{'containerPort': PORT}],
+        'resources': {'limits': {resource: job.devices}},
+      }
+    ],
+  }
+  if options.service_account:
+    spec['serviceAccountName'] = options.service_account
+  if options.kind == 'gpu':
+    # NCCL goes through shared memory, of which a container has 64 MB.
+    shared = {'name': 'shared', 'emptyDir': {'medium': 'Memory'}}
+    mount = {'name': 'shared', 'mountPath': '/dev/shm'}
+    spec['volumes'] = [shared]
+    spec['containers'][0]['volumeMounts'] = [mount]
+  return spec
+
+
+def environment(job: Job, options: Options) -> list[dict[str, Any]]:
+  """Returns the variables of a pod: settings, and how processes meet."""
+  name = jobs.name_of(job)
+  env = settings.of(f'gke/{options.kind}', job.devices)
+  if job.hosts > 1:
+    # JobSet calls its first pod so.
+    first = f'{name}-{WORKERS}-0-0.{name}:{PORT}'
+    env |= {
+      'JAX_COORDINATOR_ADDRESS': first,
+      'JAX_NUM_PROCESSES': str(job.hosts),
+    }
+  env |= jobs.variables(job.env)
+  found: list[dict[str, Any]] = [
+    {'name': key, 'value': value} for key, value in env.items()
+  ]
+  if job.hosts > 1:
+    field = {'fieldRef': {'fieldPath': INDEX}}
+    found.append({'name': 'JAX_PROCESS_ID', 'valueFrom': field})
+  return found
+
+
+def xpk(job: Job, options: Options) -> Command:
+  """Returns the call of xpk, which knows the nodes by their device."""
+  is_tpu = options.device.startswith('v')
+  nodes = [f'--tpu-type={options.device}']
+  if not is_tpu:
+    nodes = [f'--device-type={options.device}', f'--num-nodes={job.hosts}']
+  argv = [
+    *('xpk', 'workload', 'create', f'--cluster={options.xpk}'),
+    f'--workload={jobs.name_of(job)}',
+    *nodes,
+    f'--docker-image={options.image}',
+    f'--max-restarts={options.restarts}',
+    f'--termination-grace-period-seconds={options.save_seconds}',
+    f'--command={shlex.join(jobs.argv(job, options.python))}',
+  ]
+  env = settings.of(f'gke/{"tpu" if is_tpu else "gpu"}', job.devices)
+  if not is_tpu and job.hosts > 1:  # In variables that xpk sets.
+    first = '$(JOBSET_NAME)-$(REPLICATED_JOB_NAME)-0-0.$(JOBSET_NAME)'
+    env |= {
+      'JAX_COORDINATOR_ADDRESS': f'{first}:{PORT}',
+      'JAX_NUM_PROCESSES': '$(NNODES)',
+      'JAX_PROCESS_ID': '$(NODE_RANK)',
+    }
+  env |= jobs.variables(job.env)
+  return Command((*argv, *(f'--env={k}={v}' for k, v in env.items())))
+
+
+def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
+  """Creates the JobSet, and returns what finds it again."""
+  told = {'id': jobs.name_of(job), 'namespace': options.namespace}
+  if options.xpk:
+    calls.check_program('xpk', 'gke')
+  elif is_alive(told):
+    raise UserError(
+      f'There is a JobSet {told["id"]} that has not ended. Wait for it, end it'
+      f' with kubectl delete jobset {told["id"]}, or give another --name.'
+    )
+  calls.submit(rendered)
+  return told
+
+
+def is_alive(given: Mapping[str, Any]) -> bool:
+  """Returns whether a JobSet is there that has not come to its end."""
+  calls.check_program(PROGRAM, 'gke')
+  command = ['kubectl', f'--namespace={given["namespace"]}', 'get', 'jobset']
+  command += [given['id'], '--ignore-not-found', '--output=json']
+  text = calls.call(Command(tuple(command)))
+  if not text.strip():
+    return False
+  return not json.loads(text).get('status', {}).get('terminalState')

@@ -1,0 +1,138 @@
+"""One command on all workers of a TPU VM slice, which goes on by itself.
+
+The project has to be on each worker, in --directory of the home, with what it
+needs; docs/launching.md says how. The processes of a slice find each other.
+"""
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from experiments.launch import job as jobs, rendered as calls, settings
+from experiments.launch.job import Job
+from experiments.launch.rendered import Command, Rendered
+from lm.data import remote
+from lm.types import UserError
+
+PROGRAM = 'gcloud'
+# What a worker's shell does; a name stands for its own files.
+RUNS = 'kill -0 "$(cat {name}.pid)" 2>/dev/null'
+START = """\
+cd {directory} && mkdir -p runs/launch || exit
+if {runs}; then
+  echo "{name} is still running on $(hostname)." >&2
+  exit 3
+fi
+{exports}nohup {command} </dev/null >>{name}.log 2>&1 &
+echo $! >{name}.pid"""
+# The first process alone: all learn of it, and stop after the same step.
+STOP = 'cd {directory} && kill -TERM "$(cat {name}.pid)"'
+LOGS = 'cat {directory}/{name}.log'
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What there is to say of a slice.
+
+  Args:
+    tpu: Its name.
+    zone: Where it is; if not given, gcloud's own.
+    project: That it belongs to; if not given, gcloud's own.
+    directory: Of this project on the workers, seen from the home.
+    python: On the workers, seen from there.
+    act: start; or, of what was started, logs to gather them, or stop to let it
+      save and end.
+  """
+
+  tpu: str = ''
+  zone: str = ''
+  project: str = ''
+  directory: str = 'lm'
+  python: str = '.venv/bin/python'
+  act: Literal['start', 'logs', 'stop'] = 'start'
+
+
+def check(job: Job, options: Options) -> None:
+  """Raises UserError if the job is none for a slice."""
+  if not options.tpu:
+    raise UserError('--tpu is missing. Give the name of the slice.')
+  if not remote.is_url(job.workdir):
+    raise UserError(
+      f'--workdir is {job.workdir!r}, which each worker has for itself. Give'
+      ' what all of them see, such as gs://BUCKET/runs/NAME.'
+    )
+  if job.devices:
+    raise UserError(
+      f'--devices is {job.devices}, but a worker always has all of its TPUs.'
+      ' Leave it away.'
+    )
+
+
+def render(job: Job, options: Options) -> Rendered:
+  """Returns the one call."""
+  logs = logs_of(job)
+  if options.act == 'logs':
+    command = ssh(options, said(LOGS, job, options))
+    gathered = Command((*command.argv, f'--output-directory={logs}'))
+    return Rendered({}, (gathered,), folders=(logs,))
+  text = STOP if options.act == 'stop' else START
+  workers = '0' if options.act == 'stop' else 'all'
+  return Rendered({}, (ssh(options, said(text, job, options), workers),))
+
+
+def said(text: str, job: Job, options: Options) -> str:
+  """Returns what a worker's shell is told."""
+  name = f'runs/launch/{jobs.name_of(job)}'
+  env = settings.of('tpu/tpu', job.devices) | jobs.variables(job.env)
+  argv = jobs.argv(job, options.python)
+  if limit := jobs.seconds(job.time_limit):
+    # In the foreground it signals once: a second signal would not be a save.
+    argv = ('timeout', '--foreground', '--signal=TERM', str(limit), *argv)
+  exports = [
+    f'export {key}={shlex.quote(value)}\n' for key, value in env.items()
+  ]
+  return text.format(
+    directory=shlex.quote(options.directory),
+    name=name,
+    runs=RUNS.format(name=name),
+    exports=''.join(exports),
+    command=shlex.join(argv),
+  )
+
+
+def ssh(options: Options, command: str, workers: str = 'all') -> Command:
+  """Returns the call that tells workers a command."""
+  argv = ['gcloud', 'compute', 'tpus', 'tpu-vm', 'ssh', options.tpu]
+  argv += [
+    f'--{k}={v}' for k in ('zone', 'project') if (v := getattr(options, k))
+  ]
+  return Command((*argv, f'--worker={workers}', f'--command={command}'))
+
+
+def logs_of(job: Job) -> pathlib.Path:
+  """Returns where the workers' logs are gathered, as 0.log, 1.log, ..."""
+  return pathlib.Path('runs/launch', jobs.name_of(job)).absolute()
+
+
+def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
+  """Makes the call, and returns what finds the job again."""
+  calls.submit(rendered)
+  return {
+    'id': jobs.name_of(job),
+    **{key: getattr(options, key) for key in ('tpu', 'zone', 'project')},
+    'directory': options.directory,
+    'logs': str(logs_of(job)),
+  }
+
+
+def is_alive(given: Mapping[str, Any]) -> bool:
+  """Returns whether the first worker still runs a job."""
+  calls.check_program(PROGRAM, 'tpu')
+  options = Options(given['tpu'], given['zone'], given['project'])
+  runs = RUNS.format(name=f'runs/launch/{given["id"]}')
+  asked = (
+    f'cd {shlex.quote(given["directory"])} && if {runs}; then echo alive; fi'
+  )
+  return 'alive' in calls.call(ssh(options, asked, workers='0')).split()

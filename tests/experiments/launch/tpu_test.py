@@ -1,0 +1,151 @@
+"""A slice of two workers, played by a gcloud that checks what it is told."""
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from experiments.launch import given, start, tpu
+from lm.data import remote
+from lm.types import UserError
+
+# What `gcloud compute tpus tpu-vm ssh --help` lists (Google Cloud SDK 528),
+# as far as it says where and what. Each worker has a home; a shell runs what is
+# to be run, and the call ends when nothing holds its output.
+GCLOUD = """
+import os, pathlib, subprocess, sys
+words = sys.argv[1:]
+assert words[:4] == ['compute', 'tpus', 'tpu-vm', 'ssh'], words
+flags = dict(word[2:].split('=', 1) for word in words[4:] if word[:2] == '--')
+assert [w for w in words[4:] if w[:2] != '--'] == ['my-tpu'], words
+known = {'zone', 'project', 'worker', 'command', 'output-directory'}
+assert flags.keys() <= known, flags
+assert flags.get('zone') == 'us-central2-b', flags
+workers = '01' if flags['worker'] == 'all' else flags['worker']
+home = pathlib.Path(os.environ['STUB_HOME'])
+with (home / 'calls').open('a') as file:
+  file.write(f'worker {flags["worker"]}: {flags["command"]}\\n')
+for worker in workers:
+  done = subprocess.run(
+    ['bash', '-c', flags['command']], cwd=home / worker, capture_output=True,
+    text=True, env=os.environ | {'HOME': str(home / worker)},
+  )
+  if 'output-directory' in flags:
+    pathlib.Path(flags['output-directory'], worker + '.log').write_text(done.stdout)
+  else:
+    sys.stdout.write(done.stdout)
+  if done.returncode:
+    sys.stderr.write(done.stderr)
+    sys.exit(done.returncode)
+"""
+# What stands for Python on a worker: it says what it was told, and waits.
+WORKER = """#!/usr/bin/env bash
+echo "$PWD A=$A $*"
+trap 'echo saved; exit 143' TERM
+for i in {1..600}; do sleep 0.05; done
+"""
+OPTIONS = {'tpu': 'my-tpu', 'zone': 'us-central2-b'}
+
+
+@pytest.fixture
+def workers(programs, tmp_path, monkeypatch):
+  home = tmp_path / 'home'
+  for worker in '01':
+    python = home / worker / 'lm/.venv/bin/python'
+    python.parent.mkdir(parents=True)
+    python.write_text(WORKER)
+    python.chmod(0o755)
+  monkeypatch.setenv('STUB_HOME', str(home))
+  programs('gcloud', GCLOUD, language='python')
+  # Where the logs are gathered.
+  (tmp_path / 'here').mkdir()
+  (tmp_path / 'here/configs').symlink_to(pathlib.Path('configs').absolute())
+  monkeypatch.chdir(tmp_path / 'here')
+  return home
+
+
+@pytest.fixture
+def job(make_job, tmp_path, monkeypatch):
+  monkeypatch.setenv('LM_CACHE', str(tmp_path / 'cache'))
+  there = (tmp_path / 'bucket/run').as_uri()
+  return make_job(
+    workdir=there, hosts=2, env=["A=it's"], overrides={'data.path': 'a b/*.txt'}
+  )
+
+
+def logs(told):
+  return [
+    pathlib.Path(told['logs'], f'{worker}.log').read_text() for worker in '01'
+  ]
+
+
+def test_it_starts_goes_on_by_itself_is_asked_and_stops(workers, job, tmp_path):
+  began = time.monotonic()
+  told = start.start('tpu', job, tpu.Options(**OPTIONS))
+  assert time.monotonic() - began < 20  # It did not wait for the run.
+  note = given.read(job.workdir)
+  assert note == told and note['tpu'] == 'my-tpu'
+  assert tpu.is_alive(note)
+  gathered = start.start('tpu', job, tpu.Options(**OPTIONS, act='logs'))
+  assert logs(gathered) == [
+    f"{workers}/{worker}/lm A=it's -m experiments.train"
+    f' --config=configs/gpt.py:debug --workdir={job.workdir}'
+    ' --config.hosts.expected_processes=2 --config.data.path=a b/*.txt\n'
+    for worker in '01'
+  ]
+  with pytest.raises(UserError, match='which is still there'):
+    start.start('tpu', job, tpu.Options(**OPTIONS))
+  # The workers say so as well, to whom has no note.
+  remote.remove([remote.join(job.workdir, given.NAME)])
+  with pytest.raises(UserError, match='is still running on'):
+    start.start('tpu', job, tpu.Options(**OPTIONS))
+  for worker in '01':  # One tells the others; these do not know each other.
+    calls = tpu.ssh(
+      tpu.Options(**OPTIONS), tpu.said(tpu.STOP, job, tpu.Options()), worker
+    )
+    start.rendered.call(calls)
+  limit = time.monotonic() + 10
+  while tpu.is_alive(note):
+    assert time.monotonic() < limit
+  gathered = start.start('tpu', job, tpu.Options(**OPTIONS, act='logs'))
+  assert [text.splitlines()[-1] for text in logs(gathered)] == ['saved'] * 2
+  again = start.start('tpu', job, tpu.Options(**OPTIONS))
+  assert again == told
+  for worker in '01':
+    pid = pathlib.Path(workers, worker, f'lm/runs/launch/{told["id"]}.pid')
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_stopping_tells_the_first_worker_alone(job, capsys):
+  told = start.show('tpu', job, tpu.Options(**OPTIONS, act='stop'))
+  assert (
+    '--worker=0' in told['commands'][0] and 'kill -TERM' in told['commands'][0]
+  )
+
+
+def test_the_end_of_the_time_is_one_signal(make_job):
+  job = make_job(workdir='gs://bucket/run', time_limit='1:00:00')
+  text = tpu.said(tpu.START, job, tpu.Options(**OPTIONS))
+  assert 'timeout --foreground --signal=TERM 3600 .venv/bin/python' in text
+
+
+@pytest.mark.parametrize(
+  ('fields', 'options', 'message'),
+  [
+    ({}, {'tpu': ''}, '--tpu is missing'),
+    ({'workdir': 'runs/a'}, {}, 'such as gs://BUCKET'),
+    ({'devices': 4}, {}, 'a worker always has all of its TPUs'),
+  ],
+)
+def test_what_a_slice_cannot_do_is_said(make_job, fields, options, message):
+  job = make_job(**{'workdir': 'gs://bucket/run'} | fields)
+  with pytest.raises(UserError, match=message):
+    start.show('tpu', job, tpu.Options(**OPTIONS | options))
+
+
+def test_a_machine_without_gcloud_is_told(make_job, programs):
+  job = make_job(workdir='gs://bucket/run')
+  with pytest.raises(UserError, match='There is no gcloud on this machine'):
+    start.start('tpu', job, tpu.Options(**OPTIONS))
