@@ -20,6 +20,14 @@ def here(monkeypatch):
 
 
 @pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+  """A folder with the configs, in which manifests and logs may be left."""
+  (tmp_path / 'here').mkdir()
+  (tmp_path / 'here/configs').symlink_to(ROOT / 'configs')
+  monkeypatch.chdir(tmp_path / 'here')
+
+
+@pytest.fixture
 def make_job(tmp_path):
   """Returns a job with the fields given, and what any job has."""
 

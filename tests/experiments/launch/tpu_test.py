@@ -50,7 +50,7 @@ OPTIONS = {'tpu': 'my-tpu', 'zone': 'us-central2-b'}
 
 
 @pytest.fixture
-def workers(programs, tmp_path, monkeypatch):
+def workers(programs, elsewhere, tmp_path, monkeypatch):
   home = tmp_path / 'home'
   for worker in '01':
     python = home / worker / 'lm/.venv/bin/python'
@@ -59,10 +59,6 @@ def workers(programs, tmp_path, monkeypatch):
     python.chmod(0o755)
   monkeypatch.setenv('STUB_HOME', str(home))
   programs('gcloud', GCLOUD, language='python')
-  # Where the logs are gathered.
-  (tmp_path / 'here').mkdir()
-  (tmp_path / 'here/configs').symlink_to(pathlib.Path('configs').absolute())
-  monkeypatch.chdir(tmp_path / 'here')
   return home
 
 

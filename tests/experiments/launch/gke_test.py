@@ -1,0 +1,250 @@
+"""The manifest is one that Kubernetes and JobSet take, and starts what it should."""
+
+import json
+import pathlib
+import shlex
+
+import jsonschema
+import pytest
+import referencing
+import yaml
+
+from experiments.launch import given, gke, job as jobs, start
+from lm.types import UserError
+
+SCHEMAS = pathlib.Path(__file__).parents[2] / 'fixtures/schemas'
+IMAGE = 'europe-docker.pkg.dev/p/r/lm:1'
+GPU = {'image': IMAGE, 'accelerator': 'nvidia-h100-80gb'}
+TPU = {
+  'image': IMAGE,
+  'accelerator': 'tpu-v5-lite-podslice',
+  'topology': '4x4',
+}
+
+
+@pytest.fixture(scope='module')
+def validator():
+  """Checks against the schema of a JobSet, and those that it refers to."""
+  schemas = [json.loads(path.read_text()) for path in SCHEMAS.glob('*.json')]
+  for schema in schemas:
+    jsonschema.Draft202012Validator.check_schema(schema)
+  resources = [
+    (schema['$id'], referencing.Resource.from_contents(schema))
+    for schema in schemas
+  ]
+  registry = referencing.Registry().with_resources(resources)
+  [jobset] = [schema for schema in schemas if schema['$id'] == 'jobset.json']
+  return jsonschema.Draft202012Validator(jobset, registry=registry)
+
+
+@pytest.fixture
+def job(make_job):
+  return make_job(workdir='gs://bucket/run', hosts=4, devices=4)
+
+
+def complaints(validator, manifest):
+  return [error.json_path for error in validator.iter_errors(manifest)]
+
+
+def written(job, options):
+  made = gke.render(job, options)
+  [text] = made.files.values()
+  return yaml.safe_load(text)
+
+
+def pods(manifest):
+  [workers] = manifest['spec']['replicatedJobs']
+  return workers['template']['spec']
+
+
+def env(manifest):
+  [container] = pods(manifest)['template']['spec']['containers']
+  return {each['name']: each.get('value') for each in container['env']}
+
+
+@pytest.mark.parametrize('options', [GPU, TPU], ids=['gpu', 'tpu'])
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {},
+    {
+      'time_limit': '1:00:00',
+      'env': ['A=1'],
+      'overrides': {'log.sample_prompt': 'a: "b" # {c}'},
+      'name': 'x' * jobs.LONGEST_NAME,
+    },
+  ],
+)
+def test_what_is_written_is_a_jobset(validator, make_job, options, fields):
+  job = make_job(workdir='gs://bucket/run', hosts=4, devices=4, **fields)
+  more = (
+    {'queue': 'lm', 'service_account': 'lm', 'spot': True} if fields else {}
+  )
+  manifest = written(job, gke.Options(**options, **more))
+  assert complaints(validator, manifest) == []
+  spec = pods(manifest)
+  assert spec['parallelism'] == spec['completions'] == 4
+  [container] = spec['template']['spec']['containers']
+  assert container['command'] == [*jobs.argv(job)]
+  assert container['image'] == IMAGE
+  pod = f'{manifest["metadata"]["name"]}-workers-0-3-abcde'
+  assert len(pod) <= 63
+  if fields:
+    assert spec['activeDeadlineSeconds'] == 3600
+    assert env(manifest)['A'] == '1'
+
+
+def test_the_schemas_find_mistakes(validator, job):
+  for change in (
+    lambda m: m['spec'].update(replicatedJob=[]),
+    lambda m: m['spec']['failurePolicy'].update(maxRestarts='9'),
+    lambda m: m.update(apiVersion='v1'),
+    lambda m: m['metadata'].update(name='Big'),
+    lambda m: pods(m).update(backofLimit=0),
+    lambda m: pods(m)['template']['spec'].update(restartPolicy='OnFailure'),
+    lambda m: pods(m)['template']['spec']['containers'][0].pop('image'),
+    lambda m: pods(m)['template']['spec']['containers'][0]['env'].append(
+      {'name': 'A', 'value': 1}
+    ),
+  ):
+    manifest = written(job, gke.Options(**GPU))
+    change(manifest)
+    assert len(complaints(validator, manifest)) == 1
+
+
+def test_a_pod_of_gpus_gets_them_and_meets_the_others(job):
+  manifest = written(job, gke.Options(**GPU))
+  name = manifest['metadata']['name']
+  spec = pods(manifest)['template']['spec']
+  assert spec['nodeSelector'] == {
+    'cloud.google.com/gke-accelerator': 'nvidia-h100-80gb'
+  }
+  assert spec['containers'][0]['resources'] == {'limits': {'nvidia.com/gpu': 4}}
+  assert spec['volumes'] == [
+    {'name': 'shared', 'emptyDir': {'medium': 'Memory'}}
+  ]
+  told = env(manifest)
+  # As JobSet calls its pods: JOBSET-REPLICATEDJOB-JOB-POD.JOBSET
+  assert told['JAX_COORDINATOR_ADDRESS'] == f'{name}-workers-0-0.{name}:8476'
+  assert told['JAX_NUM_PROCESSES'] == '4'
+  assert told['JAX_LOCAL_DEVICE_IDS'] == '0,1,2,3'
+  [index] = [
+    e for e in spec['containers'][0]['env'] if e['name'] == 'JAX_PROCESS_ID'
+  ]
+  assert index['valueFrom']['fieldRef']['fieldPath'] == (
+    "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+  )
+
+
+def test_a_pod_of_tpus_is_on_one_slice(job):
+  manifest = written(job, gke.Options(**TPU))
+  spec = pods(manifest)['template']['spec']
+  assert spec['nodeSelector'] == {
+    'cloud.google.com/gke-tpu-accelerator': 'tpu-v5-lite-podslice',
+    'cloud.google.com/gke-tpu-topology': '4x4',
+  }
+  assert spec['containers'][0]['resources'] == {'limits': {'google.com/tpu': 4}}
+  assert 'volumes' not in spec
+  assert manifest['metadata']['annotations'] == {
+    'alpha.jobset.sigs.k8s.io/exclusive-topology': (
+      'cloud.google.com/gke-nodepool'
+    )
+  }
+  assert 'XLA_PYTHON_CLIENT_MEM_FRACTION' not in env(manifest)
+
+
+def test_who_has_made_a_mistake_is_not_started_again(job):
+  manifest = written(job, gke.Options(**GPU, restarts=7, save_seconds=33))
+  policy = manifest['spec']['failurePolicy']
+  assert policy['maxRestarts'] == 7
+  [rule] = policy['rules']
+  assert rule['action'] == 'FailJobSet'
+  assert {*rule['onJobFailureReasons']} == {
+    'DeadlineExceeded',
+    'PodFailurePolicy',
+  }
+  [exits] = pods(manifest)['podFailurePolicy']['rules']
+  assert exits['onExitCodes']['values'] == [2]  # Of a user's mistake.
+  assert (
+    pods(manifest)['template']['spec']['terminationGracePeriodSeconds'] == 33
+  )
+
+
+def test_xpk_is_called_with_what_it_knows(make_job):
+  job = make_job(workdir='gs://b/run', hosts=2, devices=8, env=['A=1'])
+  options = gke.Options(image=IMAGE, xpk='mine', device='h100-80gb-8')
+  [command] = gke.render(job, options).commands
+  assert command.argv[:3] == ('xpk', 'workload', 'create')
+  flags = [word.partition('=') for word in command.argv[3:]]
+  given = {(k if k != '--env' else v.partition('=')[0]): v for k, _, v in flags}
+  assert given['--cluster'] == 'mine' and given['--num-nodes'] == '2'
+  assert given['--device-type'] == 'h100-80gb-8'
+  assert given['--docker-image'] == IMAGE
+  assert shlex.split(given['--command']) == [*jobs.argv(job)]
+  assert given['A'] == 'A=1'
+  assert given['JAX_PROCESS_ID'] == 'JAX_PROCESS_ID=$(NODE_RANK)'
+  options = gke.Options(image=IMAGE, xpk='mine', device='v5litepod-16')
+  [command] = gke.render(job, options).commands
+  assert '--tpu-type=v5litepod-16' in command.argv
+  assert not any('num-nodes' in word or 'JAX' in word for word in command.argv)
+
+
+KUBECTL = """
+[[ $1 == --namespace=default ]] || exit 9
+case $2 in
+  get) cat "$STATE" ;;
+  create) [[ -f ${3#--filename=} ]] || exit 8 ;;
+  delete) [[ $3 == jobset && $5 == --ignore-not-found ]] || exit 7 ;;
+  *) exit 6 ;;
+esac
+"""
+
+
+def test_a_jobset_is_created_unless_one_is_there(
+  make_job, programs, elsewhere, tmp_path, monkeypatch
+):
+  job = make_job(workdir=(tmp_path / 'bucket').as_uri(), hosts=4, devices=4)
+  monkeypatch.setenv('LM_CACHE', str(tmp_path / 'cache'))
+  state = tmp_path / 'state'
+  monkeypatch.setenv('STATE', str(state))
+  state.write_text('')
+  calls = programs('kubectl', KUBECTL)
+  told = start.start('gke', job, gke.Options(**GPU))
+  assert told == {'to': 'gke', 'id': jobs.name_of(job), 'namespace': 'default'}
+  assert calls.read_text().count('--filename') == 1
+  state.write_text(json.dumps({'status': {'restarts': 1}}))
+  with pytest.raises(UserError, match='which is still there'):
+    start.start('gke', job, gke.Options(**GPU))
+  monkeypatch.setattr(given, 'read', lambda workdir: None)  # The note is lost.
+  with pytest.raises(UserError, match='that has not ended'):
+    start.start('gke', job, gke.Options(**GPU))
+  assert calls.read_text().count('--filename') == 1
+  state.write_text(json.dumps({'status': {'terminalState': 'Failed'}}))
+  start.start('gke', job, gke.Options(**GPU))
+  assert calls.read_text().count('--filename') == 2
+
+
+@pytest.mark.parametrize(
+  ('fields', 'options', 'message'),
+  [
+    ({}, {}, '--image and --accelerator cannot be left out'),
+    ({'devices': 0}, GPU, '--devices cannot be left out'),
+    ({}, GPU | {'topology': '4x4'}, 'is no TPU'),
+    ({}, TPU | {'topology': ''}, '--topology cannot be left out'),
+    ({}, TPU | {'topology': '4by4'}, 'is to be as 4x4'),
+    ({'hosts': 2}, TPU, '4x4 is of 16 chips, but --hosts=2 with --devices=4'),
+    ({'workdir': 'runs/a'}, GPU, 'which is gone with the pod'),
+    ({}, {'image': IMAGE, 'xpk': 'mine'}, '--device cannot be left out'),
+    ({}, GPU | {'save_seconds': 0}, '--save_seconds is 0'),
+  ],
+)
+def test_what_a_cluster_cannot_do_is_said(make_job, fields, options, message):
+  defaults = {'workdir': 'gs://bucket/run', 'hosts': 4, 'devices': 4}
+  job = make_job(**defaults | fields)
+  with pytest.raises(UserError, match=message):
+    start.show('gke', job, gke.Options(**options))
+
+
+def test_a_machine_without_kubectl_is_told(job, programs):
+  with pytest.raises(UserError, match='There is no kubectl on this machine'):
+    start.start('gke', job, gke.Options(**GPU))
