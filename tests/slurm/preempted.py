@@ -37,7 +37,7 @@ SIZES = (
   'data.length=32',
   'log.every=20',
   'log.sample_every=0',
-  'log.tensorboard=false',
+  'log.boards=()',
   'eval.every=0',
   f'checkpoint.every={NUM_STEPS}',  # What is saved before is for a signal.
 )

@@ -1,5 +1,6 @@
 """A slice of two workers, played by a gcloud that checks what it is told."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -102,16 +103,28 @@ def test_it_starts_goes_on_by_itself_is_asked_and_stops(workers, job, tmp_path):
       tpu.Options(**OPTIONS), tpu.said(tpu.STOP, job, tpu.Options()), worker
     )
     start.rendered.call(calls)
-  limit = time.monotonic() + 10
-  while tpu.is_alive(note):
-    assert time.monotonic() < limit
+    wait_for_end(process_of(workers, worker, told))
+  assert not tpu.is_alive(note)
   gathered = start.start('tpu', job, tpu.Options(**OPTIONS, act='logs'))
   assert [text.splitlines()[-1] for text in logs(gathered)] == ['saved'] * 2
   again = start.start('tpu', job, tpu.Options(**OPTIONS))
   assert again == told
   for worker in '01':
-    pid = pathlib.Path(workers, worker, f'lm/runs/launch/{told["id"]}.pid')
-    os.kill(int(pid.read_text()), signal.SIGKILL)
+    os.kill(process_of(workers, worker, told), signal.SIGKILL)
+
+
+def process_of(workers, worker, told):
+  path = workers / worker / f'lm/runs/launch/{told["id"]}.pid'
+  return int(path.read_text())
+
+
+def wait_for_end(process, seconds=20):
+  limit = time.monotonic() + seconds
+  with contextlib.suppress(ProcessLookupError):
+    while True:
+      os.kill(process, 0)
+      assert time.monotonic() < limit
+      time.sleep(0.01)
 
 
 def test_stopping_tells_the_first_worker_alone(job, capsys):

@@ -308,7 +308,7 @@ def test_a_real_run_is_gathered(write, tmp_path, capsys, monkeypatch):
     'data.cache': str(tmp_path / 'cache'),
     'model.num_layers': '1',
     'log.sample_every': '0',
-    'log.tensorboard': 'false',
+    'log.boards': '()',
   }
   path = write('over.values("optimizer.learning_rate", 1e-3)')
   sweep.main(Asked(DEBUG.path, fields), path, str(tmp_path / 'runs'))
