@@ -145,7 +145,7 @@ def _parser(
   explained = _explained(inspect.getdoc(main) or '')
   for name, parameter in parameters.items():
     help_text = explained.get(name, '')
-    if parameter.default not in (parameter.empty, None, False, ()):
+    if parameter.default not in (parameter.empty, None, False, (), ''):
       help_text += f' Default: {parameter.default}.'
     form: dict[str, Any] = {}
     if parameter.annotation is bool:

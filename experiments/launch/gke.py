@@ -217,7 +217,7 @@ def pod(job: Job, options: Options) -> dict[str, Any]:
       {
         'name': CONTAINER,
         'image': options.image,
-        'command': [*jobs.argv(job, options.python)],
+        'command': [*map(escaped, jobs.argv(job, options.python))],
         'env': environment(job, options),
         'ports': [{'containerPort': PORT}],
         'resources': {'limits': {resource: job.devices}},
@@ -235,6 +235,11 @@ def pod(job: Job, options: Options) -> dict[str, Any]:
   return spec
 
 
+def escaped(text: str) -> str:
+  """Returns a text in which Kubernetes puts no variable in the place of $(A)."""
+  return text.replace('$(', '$$(')
+
+
 def environment(job: Job, options: Options) -> list[dict[str, Any]]:
   """Returns the variables of a pod: settings, and how processes meet."""
   name = jobs.name_of(job)
@@ -246,7 +251,8 @@ def environment(job: Job, options: Options) -> list[dict[str, Any]]:
       'JAX_COORDINATOR_ADDRESS': first,
       'JAX_NUM_PROCESSES': str(job.hosts),
     }
-  env |= jobs.variables(job.env)
+  own = jobs.variables(job.env)
+  env |= {key: escaped(value) for key, value in own.items()}
   found: list[dict[str, Any]] = [
     {'name': key, 'value': value} for key, value in env.items()
   ]

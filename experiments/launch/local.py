@@ -61,8 +61,8 @@ def environment(job: Job, process: int, port: int) -> dict[str, str]:
   env = settings.of('local/any', job.devices)
   if job.devices and job.hosts > 1:  # Each would take all of them.
     first = process * job.devices
-    own = range(first, first + job.devices)
-    env['CUDA_VISIBLE_DEVICES'] = ','.join(map(str, own))
+    own = visible_gpus(job)[first : first + job.devices]
+    env['CUDA_VISIBLE_DEVICES'] = ','.join(own)
   if job.hosts > 1:
     env |= {
       'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}',
@@ -70,6 +70,18 @@ def environment(job: Job, process: int, port: int) -> dict[str, str]:
       'JAX_PROCESS_ID': str(process),
     }
   return env | jobs.variables(job.env)
+
+
+def visible_gpus(job: Job) -> list[str]:
+  """Returns what CUDA calls the GPUs that we may use, if there are any."""
+  told = os.environ.get('CUDA_VISIBLE_DEVICES')
+  every = [str(number) for number in range(job.hosts * job.devices)]
+  return every if told is None else told.split(',')
+
+
+def has_gpus() -> bool:
+  """Returns whether this machine has GPUs of NVIDIA."""
+  return any(pathlib.Path('/dev').glob('nvidia[0-9]*'))
 
 
 def free_port() -> int:
@@ -194,6 +206,14 @@ def check(job: Job, options: Options) -> None:
       f'--port is {options.port}, but ports are from 1 to 65535. Leave it away'
       ' for one that is free.'
     )
+  if job.hosts > 1 and has_gpus():
+    visible, needed = len(visible_gpus(job)), job.hosts * job.devices
+    if not job.devices or visible < needed:
+      raise UserError(
+        f'--hosts is {job.hosts} and --devices {job.devices}, but each process'
+        f' needs GPUs of its own. Give --devices so that {job.hosts} times as'
+        ' many are here.'
+      )
   cores = os.cpu_count() or 1
   if job.hosts > 4 * cores:
     raise UserError(

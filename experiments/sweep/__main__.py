@@ -190,6 +190,7 @@ def launch(
       continue
     if start.start(to, job, options).get('status'):
       failure = {'command': ' '.join(argv(job)), 'see': f'{run.place}/launch'}
+      run.place.mkdir(parents=True, exist_ok=True)
       (run.place / cells.FAILED).write_text(json.dumps(failure) + '\n')
 
 

@@ -131,14 +131,14 @@ def _meet(
     timer.cancel()
 
 
-def _environment_tells() -> bool:
+def _environment_tells(files: pathlib.Path = pathlib.Path('/dev')) -> bool:
   """Returns whether a launcher has started more than this process."""
   for name, count in ENVIRONMENT:
     if name in os.environ and (count is None or int(os.environ[count]) > 1):
       return True
   # On a TPU VM, JAX asks what belongs to the slice.
-  devices = [file for name in TPUS for file in pathlib.Path('/dev').glob(name)]
-  return bool(devices) and importlib.util.find_spec('libtpu') is not None
+  devices = any(file for name in TPUS for file in files.glob(name))
+  return devices and importlib.util.find_spec('libtpu') is not None
 
 
 def _number(name: str) -> int | None:

@@ -363,6 +363,17 @@ def test_the_environment_tells_of_others(variables, monkeypatch):
   ]
 
 
+@pytest.mark.parametrize(
+  ('file', 'tells'), [('accel0', True), ('vfio/0', True), ('vfio/vfio', False)]
+)
+def test_the_files_of_a_tpu_tell_of_others(file, tells, monkeypatch, tmp_path):
+  spec = lambda name: name == 'libtpu' or None
+  monkeypatch.setattr(hosts.importlib.util, 'find_spec', spec)
+  (tmp_path / file).parent.mkdir(exist_ok=True)
+  (tmp_path / file).touch()
+  assert hosts._environment_tells(tmp_path) == tells
+
+
 def test_a_launcher_of_one_process_starts_nothing(monkeypatch):
   met = []
   monkeypatch.setattr(

@@ -136,6 +136,16 @@ def test_a_pod_of_gpus_gets_them_and_meets_the_others(job):
   )
 
 
+def test_what_was_typed_is_not_expanded(make_job):
+  job = make_job(
+    workdir='gs://b/r', devices=1, overrides={'x': '$(A) $B'}, env=['C=$(D)']
+  )
+  manifest = written(job, gke.Options(**GPU))
+  [container] = pods(manifest)['template']['spec']['containers']
+  assert container['command'][-1] == '--config.x=$$(A) $B'
+  assert env(manifest)['C'] == '$$(D)'
+
+
 def test_a_pod_of_tpus_is_on_one_slice(job):
   manifest = written(job, gke.Options(**TPU))
   spec = pods(manifest)['template']['spec']

@@ -2,7 +2,6 @@
 
 import inspect
 import pathlib
-import sys
 from typing import Any
 
 import pytest
@@ -128,11 +127,8 @@ def test_a_config_that_cannot_run_there_is_refused(
 
 def test_a_workdir_with_another_run_is_refused(make_job, tmp_path):
   (tmp_path / 'run').mkdir()
-  saved = tmp_path / 'run/config.json'
+  (tmp_path / 'run/config.json').write_text('{"seed": 1}')
   job = make_job()
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sys, 'argv', [])
-    saved.write_text('{"seed": 1}')
   with pytest.raises(UserError, match='holds a run with another config'):
     start.start('local', job, start.PLATFORMS['local'].Options())
 
@@ -151,6 +147,8 @@ def test_settings_say_why():
   for setting in settings.SETTINGS:
     assert len(setting.reason) > 40
     assert f'`{setting.name}=' in settings.table()
+  page = pathlib.Path('docs/launching.md').read_text()
+  assert settings.table() in page
   assert settings.of('slurm/gpu', 3)['JAX_LOCAL_DEVICE_IDS'] == '0,1,2'
   assert settings.of('slurm/cpu', 3) == {
     'JAX_PLATFORMS': 'cpu',

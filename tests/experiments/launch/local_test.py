@@ -96,6 +96,19 @@ def test_processes_know_each_other_and_their_own_devices(make_job):
   }
 
 
+def test_gpus_are_shared_out_of_those_that_we_may_use(make_job, monkeypatch):
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,GPU-6,GPU-7')
+  monkeypatch.setattr(local, 'has_gpus', lambda: True)
+  job = make_job(hosts=2, devices=2)
+  local.check(job, local.Options())
+  commands = local.render(job, local.Options(port=1)).commands
+  shares = [command.env['CUDA_VISIBLE_DEVICES'] for command in commands]
+  assert shares == ['4,5', 'GPU-6,GPU-7']
+  for devices in (0, 3):
+    with pytest.raises(local.UserError, match='needs GPUs of its own'):
+      local.check(make_job(hosts=2, devices=devices), local.Options())
+
+
 def test_a_single_process_is_told_of_nobody(make_job):
   [alone] = local.render(make_job(), local.Options()).commands
   assert alone.env == {}

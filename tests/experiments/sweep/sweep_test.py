@@ -253,6 +253,16 @@ def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
   assert told['best']['loss'] == 0.5
 
 
+def test_a_job_of_this_machine_that_fails_is_told(
+  trained, write, tmp_path, monkeypatch, capsys
+):
+  fails = lambda to, job, options: {'status': 3}
+  monkeypatch.setattr(launches, 'start', fails)
+  path = write('over.values("seed", 0)')
+  assert sweep.main(DEBUG, path, str(tmp_path / 'runs'), to='local') == 1
+  assert said(capsys)['runs'] == {'failed': 1}
+
+
 def test_names_are_made_of_what_varies_and_do_not_change():
   points = [{'model.name': 'gpt', 'optimizer.name': 'muon', 'seed': 1}]
   [name] = described.names_of(points)
