@@ -9,7 +9,7 @@ def get_sweep(over):
   """Returns 20 runs, those ended early that are worse than the median."""
   return over.search(
     20,
-    over.log_uniform('optimizer.learning_rate', 1e-4, 1e-2),
+    over.log_uniform('optimizer.learning_rate', 3e-4, 3e-2),
     over.log_uniform('optimizer.weight_decay', 1e-3, 0.3),
     over.values('model.residual_dropout', 0.0, 0.1, 0.2),
   )

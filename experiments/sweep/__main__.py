@@ -124,20 +124,14 @@ def check_evaluated(
 
 def show(found: over.Points | over.Search, runs: Sequence[Run]) -> None:
   """Prints the runs of a sweep, and what they take."""
+  trials = 0
   if isinstance(found, over.Search):
-    logging.info(
-      'Optuna chooses %d runs; these are at the ends of what it chooses from.',
-      found.trials,
-    )
+    trials = found.trials
+    logging.info('Optuna chooses %d runs; these are the extremes.', trials)
   each = costs.of(runs)
-  logging.info('%s', costs.table(runs, each))
-  command.report(
-    {
-      'runs': [{'run': r.name, **r.point, **c} for r, c in zip(runs, each)],
-      'tokens': sum(cost['tokens'] for cost in each),
-      'flops': sum(cost['flops'] for cost in each),
-    }
-  )
+  logging.info('What they take:\n%s', costs.table(runs, each, trials))
+  listed = [{'run': r.name, **r.point, **c} for r, c in zip(runs, each)]
+  command.report({'runs': listed, **costs.total(each, trials)})
 
 
 def train(

@@ -31,20 +31,31 @@ def _of_one(config: Mapping[str, Any]) -> dict[str, float]:
   return {'tokens': costs['tokens'], 'flops': costs['flops']}
 
 
-def table(runs: Sequence[Run], told: Sequence[Mapping[str, float]]) -> str:
-  """Returns the runs and what they take, for a reader."""
+def total(
+  told: Sequence[Mapping[str, float]], trials: int = 0
+) -> dict[str, float]:
+  """Returns what all runs take together.
+
+  Args:
+    told: What each takes.
+    trials: Of a search, how many there are at most, each like the dearest.
+  """
+  if trials:
+    return {k: trials * max(e[k] for e in told) for k in ('tokens', 'flops')}
+  return {k: sum(e[k] for e in told) for k in ('tokens', 'flops')}
+
+
+def table(
+  runs: Sequence[Run], told: Sequence[Mapping[str, float]], trials: int = 0
+) -> str:
+  """Returns the runs and what they take, for a reader; see `total`."""
+  last = f'at most, {trials} runs' if trials else f'{len(runs)} runs'
   rows = [('run', 'steps', 'tokens', 'FLOPs')]
-  rows += [
-    (
-      run.name,
-      f'{run.config["num_steps"]:,}',
-      f'{each["tokens"]:.3g}',
-      f'{each["flops"]:.3g}',
-    )
-    for run, each in zip(runs, told)
-  ]
-  tokens, flops = (sum(e[k] for e in told) for k in ('tokens', 'flops'))
-  rows.append((f'{len(runs)} runs', '', f'{tokens:.3g}', f'{flops:.3g}'))
+  names = [(run.name, f'{run.config["num_steps"]:,}') for run in runs]
+  for name, each in zip(
+    [*names, (last, '')], [*told, total(told, trials)], strict=True
+  ):
+    rows.append((*name, f'{each["tokens"]:.3g}', f'{each["flops"]:.3g}'))
   widths = [max(map(len, column)) for column in zip(*rows)]
   return '\n'.join(
     f'{name:{widths[0]}}'

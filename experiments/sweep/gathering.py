@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from lm.training import checkpoint_files, run_log
 from lm.types import UserError
 
 PRUNED = 'pruned.json'
+FEW = 8  # Integers so few that each has its tick.
+LETTERS = 50  # Of a title that fit above a picture.
 WIDE = 30  # Times the least that the greatest is, for orders of magnitude.
 
 Row = dict[str, Any]
@@ -146,9 +149,12 @@ def draw(found: Sequence[Row], metric: str, target: pathlib.Path) -> None:
     axes.set_ylabel(metric, color=plots.INK, parse_math=False)
     axes.tick_params(which='both', colors=plots.INK)
     axes.grid(color='#e4e4e4', linewidth=0.8)
+    axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
+  title = f'The best of {len(shown)}: {chosen["run"].replace(",", ", ")}'
   figure.suptitle(
-    f'The best of {len(shown)}: {chosen["run"]}',
+    textwrap.fill(title, LETTERS * columns),
+    fontsize=10,
     x=0.01,
     ha='left',
     color=plots.INK,
@@ -165,6 +171,8 @@ def _placed(values: Sequence[Any]) -> tuple[list[float], Mapping[str, Any]]:
     ticks = {'xticks': range(len(names)), 'xticklabels': names}
     return [names.index(str(value)) for value in values], ticks
   numbers = [float(value) for value in values]
+  if all(isinstance(v, int) for v in values) and len({*values}) <= FEW:
+    return numbers, {'xticks': sorted({*values})}
   log = numbers and min(numbers) > 0 and max(numbers) >= WIDE * min(numbers)
   return numbers, {'xscale': 'log' if log else 'linear'}
 

@@ -15,7 +15,7 @@ from experiments.cells import FAILED
 from experiments.sweep import over
 from experiments.sweep.described import Run
 from experiments.sweep.gathering import PRUNED
-from experiments.sweep.over import Point, Search
+from experiments.sweep.over import Point, Points, Search
 from lm.analysis.directions import higher_is_better
 from lm.data import atomic
 from lm.training import run_log
@@ -52,14 +52,14 @@ def keys_of(search: Search) -> list[str]:
 
 def corners(search: Search) -> list[Point]:
   """Returns points that have every value or end of a range at least once."""
-  found: list[Point] = []
-  for key, each in zip(keys_of(search), search.dimensions):
-    if isinstance(each, over.Range):
-      found += [{key: each.low}, {key: each.high}]
-    else:
-      found += each
-  first = {key: value for p in reversed(found) for key, value in p.items()}
-  points = [first | point for point in found]
+  ends: list[Points] = [
+    [{each.key: each.low}, {each.key: each.high}]
+    if isinstance(each, over.Range)
+    else each
+    for each in search.dimensions
+  ]
+  first = {key: value for part in ends for key, value in part[0].items()}
+  points = [first | point for part in ends for point in part]
   return [p for n, p in enumerate(points) if p not in points[:n]]
 
 

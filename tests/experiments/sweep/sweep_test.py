@@ -211,6 +211,13 @@ def test_a_dry_run_counts_what_all_of_it_takes(write, tmp_path, capsys):
     'batch_size=16',
   ]
   assert not root.exists()
+  found = write('over.search(7, over.values("batch_size", 8, 16), prune=False)')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(ROOT)
+    sweep.main(DEBUG, found, str(root), dry_run=True)
+  told = said(capsys)
+  assert told['tokens'] == 7 * 8192  # At most.
+  assert len(told['runs']) == 2
 
 
 def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
@@ -304,6 +311,7 @@ def test_pictures_have_an_axis_for_what_is_no_number(tmp_path):
     [2, 1, 0],
     {'xticks': range(3), 'xticklabels': ['True', 'adamw', 'muon']},
   )
+  assert gathering._placed([4, 2, 4]) == ([4, 2, 4], {'xticks': [2, 4]})
   assert gathering._placed([1e-4, 1e-2])[1] == {'xscale': 'log'}
 
 
