@@ -53,6 +53,17 @@ def main(
     command.report(planned | {'config': resolved})
     return None
   hosts.start(**resolved['hosts'])
+  results = run(resolved, workdir, allow_change)
+  logging.info('Done: %s', workdir)
+  if hosts.is_first():
+    command.report({'workdir': workdir, **results})
+  return None
+
+
+def run(
+  resolved: dict[str, Any], workdir: str, allow_change: tuple[str, ...] = ()
+) -> dict[str, Any]:
+  """Trains as a config with all its fields says; returns what is reported."""
 
   def train_one(config: dict[str, Any], workdir: str) -> dict[str, Any]:
     with workdirs.opened(workdir) as (directory, copies):
@@ -61,11 +72,7 @@ def main(
       results = loop.train(config, directory, copies, origin)
       return results | testing.outcome(config, directory)
 
-  results = seeds.train(resolved, workdir, train_one)
-  logging.info('Done: %s', workdir)
-  if hosts.is_first():
-    command.report({'workdir': workdir, **results})
-  return None
+  return seeds.train(resolved, workdir, train_one)
 
 
 if __name__ == '__main__':

@@ -1,18 +1,16 @@
 """A text whose tokens are coloured by how badly a model predicted each."""
 
-import functools
 import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
+from lm.analysis import answers
 from lm.data.tokenizers import Tokenizer
-from lm.objectives import cross_entropy
 from lm.types import PyTree, UserError
 
 MOST = 10.0  # Nats at which the colour is full: one of 22,000 tokens by chance.
@@ -66,7 +64,7 @@ def token_losses(
   Raises:
     UserError: The model scores no tokens.
   """
-  return _losses(model, params, dict(inputs), targets)
+  return answers.of_tokens(model, params, inputs, targets).nats
 
 
 def pieces(
@@ -127,17 +125,6 @@ def page(
       _token(piece, float(loss), most) for piece, loss in zip(pieces, losses)
     ),
   )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _losses(model, params, inputs, targets):
-  answers = model.apply({'params': params}, **inputs, method='answer')
-  if 'tokens' not in answers:
-    raise UserError(
-      f'The model answers {", ".join(answers)} and no tokens, so none has a'
-      " loss. Load one whose config.model.heads have 'tokens'."
-    )
-  return cross_entropy.score(answers['tokens'], targets).nats
 
 
 def _token(piece: str, loss: float, most: float) -> str:

@@ -4,7 +4,7 @@ import itertools
 import math
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -29,6 +29,21 @@ COLORS = (
 DASHES = ('-', '--', '-.', ':')
 FEW = 25  # Points so few that each is marked.
 ROOM = 5  # Lines whose legend finds a place among them.
+
+
+class Bar(NamedTuple):
+  """A number to be drawn.
+
+  Attributes:
+    height: The number; None: there is none.
+    low: The lower end of its interval; None: it has none.
+    high: The upper end.
+  """
+
+  height: float | None
+  low: float | None = None
+  high: float | None = None
+
 
 Points = Sequence[tuple[float | int, float | int | None]]
 Runs = Sequence[Points]  # Of one variant, one of each seed.
@@ -114,6 +129,61 @@ def lines(
     axes.set_yscale('log')
     axes.yaxis.set_major_formatter(ticker.LogFormatter())
     axes.yaxis.set_minor_formatter(ticker.LogFormatter())
+  finish(figure, axes, target, title, (x_label, y_label))
+
+
+def bars(
+  series: Mapping[str, Mapping[str, Bar]],
+  target: pathlib.Path,
+  title: str,
+  y_label: str,
+  x_label: str = '',
+  *,
+  chance: float | None = None,
+) -> None:
+  """Draws numbers side by side, with their intervals.
+
+  Args:
+    series: By what the legend calls them; of each, the bars by what they are
+      called. Those of one name stand together.
+    target: The PNG to write, whole or not at all.
+    title: Above the picture.
+    y_label: What is upwards, with its unit.
+    x_label: What tells the bars apart.
+    chance: What guessing achieves, drawn as a line; None: nothing is.
+  """
+  figure, axes = empty()
+  names = [*dict.fromkeys(name for own in series.values() for name in own)]
+  width = 0.8 / max(1, len(series))
+  for number, (label, own) in enumerate(series.items()):
+    drawn = {name: bar for name, bar in own.items() if bar.height is not None}
+    places = [
+      names.index(name) + (number - (len(series) - 1) / 2) * width
+      for name in drawn
+    ]
+    heights = [bar.height for bar in drawn.values()]
+    color = COLORS[number % len(COLORS)]
+    shown = label if len(series) > 1 else None
+    axes.bar(places, heights, 0.9 * width, color=color, label=shown, alpha=0.75)
+    for place, bar in zip(places, drawn.values()):
+      top = bar.height if bar.high is None else bar.high
+      if bar.low is not None and bar.high is not None:
+        axes.vlines(place, bar.low, bar.high, color=INK, linewidth=1.4)
+      axes.annotate(
+        f'{bar.height:.3g}',
+        (place, max(top, 0)),
+        (0, 3),
+        textcoords='offset points',
+        ha='center',
+        fontsize=9,
+        color=INK,
+      )
+  if chance is not None:
+    axes.axhline(chance, color=INK, linewidth=1, linestyle=':', label='chance')
+  axes.margins(y=0.12)
+  axes.set_xticks(range(len(names)), names)
+  for text in axes.get_xticklabels():
+    text.set_parse_math(False)
   finish(figure, axes, target, title, (x_label, y_label))
 
 

@@ -105,3 +105,36 @@ def test_few_or_broken_points_are_drawn_too(tmp_path, series, log):
   target = tmp_path / 'lines.png'
   plots.lines(series, target, 'few', 'x', 'y', log_x=log, log_y=log)
   assert image.imread(target).shape[:2] == (540, 960)
+
+
+def heights_of_bars(target, color):
+  """Returns how many rows of pixels the bars of a color have."""
+  rows, _ = colored(target, color)
+  return len(np.unique(rows))
+
+
+def test_bars_are_as_high_as_their_numbers(tmp_path):
+  target = tmp_path / 'bars.png'
+  # At 75% on white.
+  first, second = ('#4095c5', '#df8640')
+  plots.bars(
+    {
+      'GPT': {'a_b': plots.Bar(4.0, 3.5, 4.5), '$5': plots.Bar(None)},
+      'BERT': {'a_b': plots.Bar(2.0), '$5': plots.Bar(1.0)},
+    },
+    target,
+    'title',
+    'accuracy (%)',
+    chance=0.5,
+  )
+  heights = [heights_of_bars(target, color) for color in (first, second)]
+  assert heights[0] > 150
+  assert heights[0] / heights[1] == pytest.approx(2.0, rel=0.05)
+
+
+def test_no_bars_are_drawn_too(tmp_path):
+  target = tmp_path / 'bars.png'
+  plots.bars({}, target, 'none', 'y')
+  plots.bars({'a': {}}, target, 'none', 'y')
+  plots.bars({'a': {'b': plots.Bar(-1.0, -2.0, 0.5)}}, target, 'below', 'y')
+  assert image.imread(target).shape[:2] == (540, 960)
