@@ -3,7 +3,7 @@
 # Another Python is looked for where this one does not fit.
 PYTHON ?= python3
 RUN := .venv/bin/python
-SOURCES := lm experiments configs tests benchmarks
+SOURCES := lm experiments configs tests benchmarks notebooks
 # Errors only: pip warns of much that nobody can mend.
 INSTALL := -m pip install -qq --disable-pip-version-check
 
@@ -31,8 +31,8 @@ test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 10 minu
 	LM_SHARED= $(TEST) $(RUN) $(PYTEST) -m 'not peers and not processes'
 
 .PHONY: test-all
-test-all:  ## Runs all tests, and beside them on the newest Python: 45 minutes
-	@$(MAKE) --no-print-directory --jobs=2 test-peers test-newest
+test-all: .venv/.ready-peers .venv/.ready-notebooks  ## Runs all tests, also on the newest Python, and the notebooks: 45 minutes
+	@$(MAKE) --no-print-directory --jobs=2 test-peers test-newest test-notebooks
 
 .PHONY: test-peers
 test-peers: .venv/.ready-peers
@@ -41,6 +41,18 @@ test-peers: .venv/.ready-peers
 .PHONY: test-slurm
 test-slurm: .venv/.ready  ## Installs SLURM, as root, and preempts a run: 2 minutes
 	@$(TEST) $(RUN) -m tests.slurm.preempted
+
+# The kernel is that of .venv, whatever others this machine has.
+NOTEBOOKS = $(TEST) JUPYTER_PREFER_ENV_PATH=1 LM_SHARED= $(RUN) -m pytest \
+  --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 --durations=0
+
+.PHONY: test-notebooks
+test-notebooks: .venv/.ready-notebooks  ## Runs the notebooks: 5 minutes
+	$(NOTEBOOKS) notebooks
+
+.PHONY: notebooks
+notebooks: .venv/.ready-notebooks  ## Runs them, and keeps what they print and draw
+	$(NOTEBOOKS) --overwrite notebooks
 
 .PHONY: lint
 lint: .venv/.ready-test  ## Checks format and common mistakes
@@ -99,6 +111,11 @@ find_python = for python in $(2); do \
 .venv/.ready-docs: .venv/.ready-test
 	@echo 'Installing what builds the documentation into .venv.'
 	@$(RUN) $(INSTALL) -e '.[docs]'
+	@touch $@
+
+.venv/.ready-notebooks: .venv/.ready-test
+	@echo 'Installing what runs the notebooks into .venv.'
+	@$(RUN) $(INSTALL) -e '.[test,notebooks]'
 	@touch $@
 
 # The newest Python has the newest JAX, and none of those.

@@ -16,7 +16,7 @@ Matrix = Shaped[np.ndarray, 'R S'] | Shaped[Array, 'R S']
 
 SHADES, SIGNED = 'Blues', 'RdBu_r'  # Of shares, and of what may be negative.
 WIDTH = 8.0  # Inches of the picture.
-CELL = 0.3  # Inches that a named row or column takes, where there is room.
+CELL = 0.3  # Inches that a named row takes, where there is room.
 MARGIN = 1.4  # Inches beside a panel's cells: names, title, scale.
 TALLEST = 3.4  # Inches of a panel.
 
@@ -56,7 +56,8 @@ def draw(
   across = min(across, len(matrices))
   down = -(-len(matrices) // across)
   wide = (WIDTH - MARGIN) / across
-  tall = min(TALLEST, max(1.0, wide * height / width, CELL * height))
+  named = CELL * height if rows else 0.0
+  tall = min(TALLEST, max(1.0, wide * height / width, named))
   figure = Figure(
     figsize=(WIDTH, down * (tall + 0.35) + MARGIN),
     dpi=100,
