@@ -150,28 +150,29 @@ def bars(
     title: Above the picture.
     y_label: What is upwards, with its unit.
     x_label: What tells the bars apart.
-    chance: What guessing achieves, drawn as a line; None: nothing is.
+    chance: What guessing achieves, where the bars begin then; None: at 0.
   """
   figure, axes = empty()
   names = [*dict.fromkeys(name for own in series.values() for name in own)]
   width = 0.8 / max(1, len(series))
+  base = 0.0 if chance is None else chance
   for number, (label, own) in enumerate(series.items()):
     drawn = {name: bar for name, bar in own.items() if bar.height is not None}
     places = [
       names.index(name) + (number - (len(series) - 1) / 2) * width
       for name in drawn
     ]
-    heights = [bar.height for bar in drawn.values()]
-    color = COLORS[number % len(COLORS)]
-    shown = label if len(series) > 1 else None
-    axes.bar(places, heights, 0.9 * width, color=color, label=shown, alpha=0.75)
+    heights = [bar.height - base for bar in drawn.values()]
+    style = {'color': COLORS[number % len(COLORS)], 'alpha': 0.75}
+    style |= {'label': label} if len(series) > 1 else {}
+    axes.bar(places, heights, 0.9 * width, base, **style)
     for place, bar in zip(places, drawn.values()):
       top = bar.height if bar.high is None else bar.high
       if bar.low is not None and bar.high is not None:
         axes.vlines(place, bar.low, bar.high, color=INK, linewidth=1.4)
       axes.annotate(
         f'{bar.height:.3g}',
-        (place, max(top, 0)),
+        (place, max(top, base)),
         (0, 3),
         textcoords='offset points',
         ha='center',
@@ -179,7 +180,7 @@ def bars(
         color=INK,
       )
   if chance is not None:
-    axes.axhline(chance, color=INK, linewidth=1, linestyle=':', label='chance')
+    axes.axhline(chance, color=INK, linewidth=1, label='chance')
   axes.margins(y=0.12)
   axes.set_xticks(range(len(names)), names)
   for text in axes.get_xticklabels():
