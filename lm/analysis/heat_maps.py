@@ -73,8 +73,9 @@ def draw(
     )
     axes.set_title(name, fontsize=9, color=INK, parse_math=False)
     below = number + across < len(matrices)
-    _name(axes, 'x', () if below else columns, below)
-    _name(axes, 'y', () if number % across else rows, number % across > 0)
+    _name(axes, 'x', () if below else columns, below, wide / width)
+    beside = number % across > 0
+    _name(axes, 'y', () if beside else rows, beside, tall / height)
   figure.suptitle(title, x=0.01, ha='left', color=INK, parse_math=False)
   figure.supxlabel(labels[0], color=INK, fontsize=10, parse_math=False)
   figure.supylabel(labels[1], color=INK, fontsize=10, parse_math=False)
@@ -118,11 +119,22 @@ def _scale(
   return (-most, most), SIGNED
 
 
-def _name(axes: Axes, side: str, names: Sequence[str], hidden: bool) -> None:
-  """Writes the names of the columns, or of the rows, unless they are hidden."""
-  axes.tick_params(colors=INK, labelsize=8, length=2)
+def _name(
+  axes: Axes, side: str, names: Sequence[str], hidden: bool, room: float
+) -> None:
+  """Writes the names of the columns, or of the rows, unless they are hidden.
+
+  Args:
+    axes: Of a panel.
+    side: x or y.
+    names: None: they are numbered.
+    hidden: Whether those of another panel are these, too.
+    room: Inches of one.
+  """
+  axes.tick_params(axis=side, colors=INK, labelsize=8, length=2)
   axis = axes.xaxis if side == 'x' else axes.yaxis
   if names:
+    axes.tick_params(axis=side, labelsize=min(8.0, 65 * room))
     axis.set_ticks(range(len(names)), names)
     for text in axis.get_ticklabels():
       text.set_parse_math(False)

@@ -182,10 +182,11 @@ def bars(
   if chance is not None:
     axes.axhline(chance, color=INK, linewidth=1, label='chance')
   axes.margins(y=0.12)
+  axes.set_axisbelow(True)
   axes.set_xticks(range(len(names)), names)
   for text in axes.get_xticklabels():
     text.set_parse_math(False)
-  finish(figure, axes, target, title, (x_label, y_label))
+  finish(figure, axes, target, title, (x_label, y_label), room=0)
 
 
 def band(runs: Runs) -> tuple[Float[np.ndarray, 'points'], ...]:
@@ -218,6 +219,7 @@ def finish(
   target: pathlib.Path,
   title: str,
   labels: tuple[str, str],
+  room: int = ROOM,
 ) -> None:
   """Writes a picture, whole or not at all, with all that explains it.
 
@@ -227,6 +229,7 @@ def finish(
     target: The PNG.
     title: Above the picture.
     labels: Of what is to the right and of what is upwards.
+    room: The most lines of a legend that stands among what is drawn.
   """
   axes.set_title(title, loc='left', color=INK, parse_math=False)
   axes.set_xlabel(labels[0], color=INK, parse_math=False)
@@ -236,7 +239,7 @@ def finish(
   axes.spines[['top', 'right']].set_visible(False)
   if handles := axes.get_legend_handles_labels()[0]:
     style = {'frameon': False, 'labelcolor': INK}
-    if len(handles) > ROOM:
+    if len(handles) > room:
       legend = figure.legend(loc='outside right upper', **style)
     else:
       legend = axes.legend(**style)
