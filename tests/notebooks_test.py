@@ -109,6 +109,8 @@ def test_these_checks_can_fail():
     shown,
   ]
   assert texts([noise, shown]) == ['a b', '', 'c']
-  for text in ('at /tmp/lm-1', "src='https://a.b'", '../shared/x'):
+  for folder in ('tmp', 'home'):
+    assert ELSEWHERE.search(f'at /{folder}/lm-1')
+  for text in ("src='https://a.b'", '../shared/x'):
     assert ELSEWHERE.search(text)
   assert not ELSEWHERE.search('https://a.b, runs/tmp')
