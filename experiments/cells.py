@@ -126,6 +126,7 @@ def once(
   with (place / 'log.txt').open('a') as log:
     status, printed = _run([*program(name), *argv], log, stop)
   if status == STOPPED:
+    (place / FAILED).unlink(missing_ok=True)
     return None
   if status:
     lines = (place / 'log.txt').read_text(errors='replace').splitlines()

@@ -10,6 +10,7 @@ the command without it then finds all there, and writes the report.
 """
 
 import dataclasses
+import glob
 import json
 import pathlib
 import signal
@@ -87,13 +88,16 @@ def main(
   study = read(config, seeds, budget, data)
   chosen = choose(study, only)
   root, there = pathlib.Path(workdir).absolute(), pathlib.Path(data)
+  check_files(study, data)
   plan = make_plan(study, root, dry_run)
   report.say_terms(study, plan.terms, plan.trials)
   if dry_run:
     logging.info('A run alone is --only=%s.', ' or '.join(cells_of(study)))
     command.report({name: each._asdict() for name, each in plan.terms.items()})
     return
-  results.check_same(root, in_common(study, plan.configs))
+  results.check_same(
+    root, in_common(study, plan.configs), growing=results.ASKED
+  )
   if only:
     run(plan, chosen, there, root)
     return
@@ -127,7 +131,8 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
         'A budget in seconds is turned into steps by training some, and a dry'
         ' run trains none. Leave --dry_run away.'
       )
-    results.check_same(root, in_common(study, configs))
+    common = in_common(study, configs)
+    results.check_same(root, common, growing=results.ASKED)
     with workdirs.held(root / 'timing', wait=True):
       for each in study.variants:
         seconds[each.name] = timed(each, planned[each.name], root)
@@ -245,11 +250,31 @@ def check_tasks(study: Study, configs: Configs) -> None:
       config_file.load(task.config, cells.fields_of(task, model), SECTIONS)
 
 
+def check_files(study: Study, data: str) -> None:
+  """Raises UserError if what is asked for is not in the folder of data."""
+  asked = [f'{data}/{each.data}' for each in study.scores]
+  asked += [
+    value
+    for task in study.tasks
+    for value in task.overrides.values()
+    if isinstance(value, str) and value.startswith(f'{data}/')
+  ]
+  missing = [p for p in asked if '{' not in p and not glob.glob(p)]
+  if missing:
+    raise UserError(
+      f'--data has no {", ".join(missing)}, which the study asks for. Put it'
+      ' there, or leave --data away, and the validation set alone is scored.'
+    )
+
+
 def in_common(study: Study, configs: Configs) -> dict[str, Any]:
   """Returns what no run of a study may differ in from those before."""
   kept = ('unit', 'budget', 'warmup', 'evaluations', 'tuning')
   told = dataclasses.asdict(study)
-  return {**{key: told[key] for key in kept}, 'configs': configs}
+  asked = {
+    key: {each['name']: each for each in told[key]} for key in results.ASKED
+  }
+  return {**{key: told[key] for key in kept}, **asked, 'configs': configs}
 
 
 def planned_of(variant: Variant) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from experiments import command, origins
 from lm.parallel import hosts
 from lm.training import (
+  boards,
   loop,
   plan,
   remote_run,
@@ -64,6 +65,8 @@ def run(
   resolved: dict[str, Any], workdir: str, allow_change: tuple[str, ...] = ()
 ) -> dict[str, Any]:
   """Trains as a config with all its fields says; returns what is reported."""
+
+  boards.check(resolved['log']['boards'])
 
   def train_one(config: dict[str, Any], workdir: str) -> dict[str, Any]:
     with workdirs.opened(workdir) as (directory, copies):

@@ -4,7 +4,7 @@
       --workdir=runs/families --data=DIR
       Each has 2 layers of 128 (T5: 2 and 2) and the FLOPs of about two minutes
       on 2 CPU cores; three learning rates are tried, three seeds trained. DIR
-      has wikitext2/*.txt and blimp/BLiMP.zip.
+      has wikitext2/*.txt, blimp/BLiMP.zip, sst2/train.tsv and sst2/dev.tsv.
 
   ... --config=configs/compare/families.py:embedded
       The same on the English prose that every Python has, and not scored: it

@@ -1,5 +1,7 @@
 """How much memory a device has and has used, and which of them a step fits."""
 
+import pathlib
+import re
 import resource
 import sys
 
@@ -41,6 +43,11 @@ def peak() -> int:
   used = [each.get('peak_bytes_in_use', 0) for each in counted]
   if max(used):
     return max(used)
+  status = pathlib.Path('/proc/self/status')
+  if (
+    status.exists()
+  ):  # getrusage would count what this process was forked from.
+    return 1024 * int(re.search(r'VmHWM:\s+(\d+) kB', status.read_text())[1])
   unit = 1 if sys.platform == 'darwin' else 1024  # getrusage(2) on each.
   return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -13,6 +13,9 @@ from lm.comparison.terms import Terms
 from lm.training import run_config, run_log
 from lm.types import UserError
 
+# Of a study: more of these may come.
+ASKED = ('scores', 'tasks')
+
 
 def cell_of(root: pathlib.Path, name: str, seed: int) -> pathlib.Path:
   """Returns the workdir of a run."""
@@ -137,21 +140,31 @@ def failures(root: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def check_same(
-  root: pathlib.Path, terms: Mapping[str, Any], kind: str = 'study'
+  root: pathlib.Path,
+  terms: Mapping[str, Any],
+  kind: str = 'study',
+  growing: Sequence[str] = (),
 ) -> None:
   """Keeps what all runs have in common, and holds a later call to it.
 
   Args:
     root: Where the runs are.
-    terms: What no run may differ in: more seeds, scores and tasks may come.
+    terms: What no run may differ in.
     kind: What the runs are together, a study or a sweep.
+    growing: Those of the terms of which more may come, or fewer be asked for,
+      but no other ones.
 
   Raises:
     UserError: There, another one is under way.
   """
   path = root / f'{kind}.json'
   if path.exists():
-    changes = run_config.difference(run_config.read(path), terms)
+    kept = run_config.read(path)
+    old = {key: kept.get(key, {}) for key in growing}
+    # Of what only one of both has, there is no difference.
+    terms = {**terms, **{key: {**old[key], **terms[key]} for key in growing}}
+    both = {key: {**terms[key], **old[key]} for key in growing}
+    changes = run_config.difference({**kept, **both}, terms)
     if changes:
       lines = [
         f'  {key}: {old} -> {new}' for key, (old, new) in changes.items()
@@ -160,7 +173,8 @@ def check_same(
         f'{root} holds another {kind}:\n' + '\n'.join(lines) + '\nGive another'
         ' --workdir, or undo the change.'
       )
-    return
+    if all(terms[key].keys() == old[key].keys() for key in growing):
+      return
   root.mkdir(parents=True, exist_ok=True)
   run_config.write(terms, path)
 

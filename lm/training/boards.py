@@ -10,15 +10,17 @@ import importlib.util
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import matplotlib.image
+from absl import logging
 
 from lm.data import atomic
 from lm.training import run_config
 from lm.types import UserError
 
+WORKS = 'works'
 NAME = 'lm'  # Of the project or the experiment, if no variable says another.
 
 
@@ -150,21 +152,51 @@ PACKAGES = {
 }
 
 
-def open_all(
-  names: Sequence[str], workdir: pathlib.Path, start: int
-) -> list[Board]:
-  """Returns the boards of a run, each of which goes on after step `start`.
+class Boards:
+  """Several boards as one; a run goes on without one that fails."""
 
-  Raises:
-    UserError: One is not installed.
-  """
+  def __init__(self, boards: Mapping[str, Board]):
+    self._boards = dict(boards)
+
+  def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    self._each(lambda board: board.scalars(step, values))
+
+  def text(self, step: int, name: str, text: str) -> None:
+    self._each(lambda board: board.text(step, name, text))
+
+  def image(self, step: int, name: str, path: pathlib.Path) -> None:
+    self._each(lambda board: board.image(step, name, path))
+
+  def close(self) -> None:
+    self._each(lambda board: board.close())
+
+  def _each(self, show: Callable[[Board], None]) -> None:
+    for name, board in [*self._boards.items()]:
+      try:
+        show(board)
+      except Exception as error:  # Whatever its network or its disk has.
+        logging.warning(
+          'From here on the run is not shown on %s: %r. It goes on, and'
+          ' metrics.jsonl has it all.',
+          name,
+          error,
+        )
+        del self._boards[name]
+
+
+def open_all(names: Sequence[str], workdir: pathlib.Path, start: int) -> Boards:
+  """Returns the boards of a run, which go on after step `start`."""
+  return Boards({name: BOARDS[name](workdir, start) for name in names})
+
+
+def check(names: Sequence[str]) -> None:
+  """Raises UserError if a run could not be shown on a board."""
   for name in names:
-    if not installed(name):
+    if not (found := state(name)).startswith(WORKS):
       raise UserError(
-        f'config.log.boards has {name!r}, which is not installed: pip install'
-        f' {PACKAGES[name]}, or leave it out.'
+        f'config.log.boards has {name!r}, but it is {found}. Mend that, or leave'
+        ' it out.'
       )
-  return [BOARDS[name](workdir, start) for name in names]
 
 
 def installed(name: str) -> bool:
@@ -181,13 +213,13 @@ def state(name: str) -> str:
     netrc = pathlib.Path('~/.netrc').expanduser()
     known = netrc.exists() and 'wandb' in netrc.read_text()
     if not known and 'WANDB_API_KEY' not in os.environ:
-      return 'no key here: wandb login, or set WANDB_MODE=offline'
+      return 'without a key: wandb login, or set WANDB_MODE=offline'
   where = {
     'tensorboard': 'files in WORKDIR/tensorboard',
     'wandb': os.environ.get('WANDB_MODE', 'online'),
     'mlflow': os.environ.get('MLFLOW_TRACKING_URI', 'files in WORKDIR/mlruns'),
   }
-  return f'works: {where[name]}'
+  return f'{WORKS}: {where[name]}'
 
 
 def _config(workdir: pathlib.Path) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def open_log(
     start=start,
     num_steps=run.num_steps,
     every=show.every,
-    boards=boards.open_all(show.boards, workdir, start) if first else (),
+    board=boards.open_all(show.boards, workdir, start) if first else None,
     tokens_of_step=lambda step: (
       run.batch_size * (run.short_length if step <= run.short_steps else length)
     ),

@@ -3,10 +3,11 @@
 import hashlib
 import inspect
 import json
-import os
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+from lm.data import atomic
 
 ABSENT = '(absent)'
 
@@ -31,9 +32,8 @@ def fields_of(
 
 def write(config: Mapping[str, Any], path: pathlib.Path) -> None:
   """Writes a resolved config as JSON, whole or not at all."""
-  part = path.with_suffix('.part')
-  part.write_text(_text(config, indent=2) + '\n')
-  os.replace(part, path)
+  with atomic.new_file(path) as part:
+    part.write_text(_text(config, indent=2) + '\n')
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import rich.console
@@ -15,7 +15,7 @@ from rich import progress
 
 from lm.analysis import memory, plots
 from lm.data import atomic
-from lm.training.boards import Board
+from lm.training.boards import Board, Boards
 from lm.types import UserError
 
 # These differ between two runs of the same bits, and nothing else does.
@@ -40,7 +40,7 @@ class RunLog:
     start: The step that the run begins after; 0 for a new one.
     num_steps: The last step.
     every: Steps between two lines of training metrics.
-    boards: Where people look at it; they are closed with it.
+    board: Where people look at it; it is closed with this.
     tokens_of_step: How many tokens a step has, all devices together.
     peak_tokens_per_second: What the devices could do at most, if it is known.
     active: Only one process of a run is; in the others this does nothing.
@@ -53,7 +53,7 @@ class RunLog:
     start: int,
     num_steps: int,
     every: int,
-    boards: Sequence[Board] = (),
+    board: Board | None = None,
     tokens_of_step: Callable[[int], int],
     peak_tokens_per_second: float | None = None,
     active: bool = True,
@@ -75,7 +75,7 @@ class RunLog:
     workdir.mkdir(parents=True, exist_ok=True)
     self._metrics = append_after(workdir / 'metrics.jsonl', start)
     self._samples = append_after(workdir / 'samples.jsonl', start)
-    self._boards = boards
+    self._board = board or Boards({})
     self._bar = _Bar(start, num_steps) if sys.stderr.isatty() else None
 
   def train(self, step: int, metrics: Metrics) -> None:
@@ -109,8 +109,7 @@ class RunLog:
     lines = read(self._workdir / 'metrics.jsonl')
     curve = self._workdir / 'plots/loss.png'
     plots.loss(lines, curve, self._workdir.name)
-    for board in self._boards:
-      board.image(step, 'curve', curve)
+    self._board.image(step, 'curve', curve)
     self._last_time = time.perf_counter()
 
   def sample(self, step: int, prompt: str, text: str) -> None:
@@ -118,8 +117,7 @@ class RunLog:
     if not self._active:
       return
     _write_line(self._samples, {'step': step, 'prompt': prompt, 'text': text})
-    for board in self._boards:
-      board.text(step, 'sample', prompt + text)
+    self._board.text(step, 'sample', prompt + text)
     logging.info('Sample at step %d: %s%s', step, prompt, text)
     self._last_time = time.perf_counter()
 
@@ -131,8 +129,7 @@ class RunLog:
       self._bar.close()
     self._metrics.close()
     self._samples.close()
-    for board in self._boards:
-      board.close()
+    self._board.close()
 
   def _write(self, step: int, split: str, metrics: Metrics) -> None:
     finite = {
@@ -141,8 +138,7 @@ class RunLog:
     }
     _write_line(self._metrics, {'step': step, 'split': split, **finite})
     shown = {f'{split}/{k}': v for k, v in finite.items() if v is not None}
-    for board in self._boards:
-      board.scalars(step, shown)
+    self._board.scalars(step, shown)
 
   def _speed(self, step: int) -> dict[str, float]:
     if not self._timed_steps:

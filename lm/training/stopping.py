@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -10,6 +11,8 @@ import numpy as np
 from absl import logging
 
 from lm.types import Batch
+
+SAME = 2.0  # Seconds in which a second signal is no other.
 
 
 class Request:
@@ -46,13 +49,22 @@ class Request:
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[Request]:
-  """Yields a request that SIGTERM and SIGINT make true; a second one kills."""
-  request, before = Request(), {}
+  """Yields a request that SIGTERM and SIGINT make true; a later one kills.
+
+  One that comes at once is the same one: who stops a group of processes stops a
+  run in it, and so does the command that has started the run.
+  """
+  request, before, since = Request(), {}, 0.0
 
   def remember(number, frame):
+    nonlocal since
     del frame
-    request.signal = signal.Signals(number)
-    signal.signal(number, before[number])  # The next is not waited for.
+    if request.signal is not None:
+      if time.monotonic() - since > SAME:
+        signal.signal(number, before[number])
+        signal.raise_signal(number)
+      return
+    request.signal, since = signal.Signals(number), time.monotonic()
     logging.warning(
       '%s: stopping after this step, with a checkpoint.', request.signal.name
     )

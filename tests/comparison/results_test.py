@@ -87,6 +87,20 @@ def test_another_study_does_not_go_where_one_is(tmp_path):
     results.check_same(tmp_path / 'new', {'seeds': 4})
 
 
+def test_more_may_be_asked_and_nothing_else(tmp_path):
+  def keep(**scores):
+    terms = {'seeds': 3, 'scores': scores}
+    results.check_same(tmp_path, terms, growing=('scores',))
+
+  keep(blimp={'limit': 50})
+  keep(blimp={'limit': 50}, cloze={'limit': 9})
+  keep()  # As without the folder of data.
+  with pytest.raises(UserError, match=r'scores\.cloze\.limit: 9 -> 8'):
+    keep(cloze={'limit': 8})
+  with pytest.raises(UserError, match=r'scores\.blimp\.limit: 50 -> 40'):
+    keep(blimp={'limit': 40})
+
+
 def test_what_failed_is_told(tmp_path):
   write(tmp_path / 'cells/a/seed-0/failed.json', {'status': 2})
   assert results.failures(tmp_path) == [

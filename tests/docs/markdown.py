@@ -8,7 +8,24 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
-STARTS = ('python ', 'pip ', 'make ', 'mkdocs ', 'tensorboard ')
+STARTS = tuple(
+  f'{program} '
+  for program in [
+    'python',
+    'pip',
+    'make',
+    'mkdocs',
+    'tensorboard',
+    'git',
+    'gcloud',
+    'kubectl',
+    'squeue',
+    'sbatch',
+    'tail',
+    'uv',
+    'sha256sum',
+  ]
+)
 MARK = re.compile(r'<!--(?: needs: (.+?))? -->')
 
 

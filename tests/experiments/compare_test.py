@@ -221,3 +221,10 @@ def test_runs_are_chosen_by_name_and_seed(study):
   ]
   assert names(('rms', 'plain/1')) == [('rms', 0), ('plain', 1), ('rms', 1)]
   assert len(names(())) == 4
+
+
+def test_data_that_are_missing_are_named_before_anything_runs(study, tmp_path):
+  changed(study, "    'shared': shared,", TASK)
+  with pytest.raises(UserError, match=r'has no .*words\.jsonl'):
+    compare.main(str(study), str(tmp_path / 'runs'), data=str(tmp_path))
+  assert not (tmp_path / 'runs').exists()

@@ -28,7 +28,7 @@ def show(workdir: pathlib.Path, name: str, start: int, last: int) -> None:
     start=start,
     num_steps=last,
     every=2,
-    boards=boards.open_all((name,), workdir, start),
+    board=boards.open_all((name,), workdir, start),
     tokens_of_step=lambda step: 1000,
   )
   for step in range(start + 1, last + 1):
@@ -90,10 +90,21 @@ def test_weights_and_biases_offline_has_config_curve_and_texts(
     assert picture.read_bytes()[:4] == b'\x89PNG'
 
 
-def test_one_that_is_not_installed_is_refused(workdir, monkeypatch):
+def test_one_that_is_not_installed_is_refused(monkeypatch):
   monkeypatch.setitem(boards.PACKAGES, 'mlflow', 'no_such_board')
   with pytest.raises(UserError, match='pip install no_such_board'):
-    boards.open_all(('mlflow',), workdir, 0)
+    boards.check(('tensorboard', 'mlflow'))
+
+
+def test_a_run_goes_on_without_a_board_that_fails(tmp_path):
+  unmade = boards.TensorBoard.__new__(boards.TensorBoard)  # It has no writer.
+  other = boards.TensorBoard(tmp_path, 0)
+  both = boards.Boards({'first': unmade, 'second': other})
+  both.scalars(1, {'train/loss': 2.0})
+  both.text(1, 'sample', 'Once')
+  both.close()
+  [file] = (tmp_path / 'tensorboard').iterdir()
+  assert b'train/loss' in file.read_bytes() and b'Once' in file.read_bytes()
 
 
 def test_tensorboard_shows_pictures(tmp_path):
@@ -113,7 +124,7 @@ def test_the_doctor_says_which_will_work(monkeypatch, tmp_path):
   monkeypatch.setattr(boards, 'installed', lambda name: name != 'mlflow')
   assert boards.state('tensorboard') == 'works: files in WORKDIR/tensorboard'
   assert boards.state('mlflow') == 'not installed: pip install mlflow-skinny'
-  assert boards.state('wandb').startswith('no key here: wandb login')
+  assert boards.state('wandb').startswith('without a key: wandb login')
   monkeypatch.setenv('WANDB_API_KEY', 'a')
   assert boards.state('wandb') == 'works: online'
   monkeypatch.setenv('WANDB_MODE', 'offline')

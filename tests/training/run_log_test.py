@@ -98,7 +98,7 @@ def test_a_line_that_is_not_json_is_an_error(tmp_path):
 
 
 def test_what_is_not_a_number_is_null(tmp_path):
-  log = begin(tmp_path, boards=[boards.TensorBoard(tmp_path, 0)])
+  log = begin(tmp_path, board=boards.TensorBoard(tmp_path, 0))
   log.eval(5, {'loss': math.nan, 'grad_norm': math.inf, 'accuracy': 0.5})
   log.close()
   assert (tmp_path / 'metrics.jsonl').read_text() == (
@@ -184,7 +184,7 @@ def scalars(workdir) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_shows_the_same_numbers(tmp_path):
-  log = begin(tmp_path, boards=[boards.TensorBoard(tmp_path, 0)])
+  log = begin(tmp_path, board=boards.TensorBoard(tmp_path, 0))
   go_on(log, 1, 20)
   log.close()
   shown = scalars(tmp_path)
@@ -195,7 +195,7 @@ def test_tensorboard_shows_the_same_numbers(tmp_path):
 
 def test_other_processes_say_nothing(tmp_path):
   unmade = boards.TensorBoard.__new__(boards.TensorBoard)  # It would fail.
-  log = begin(tmp_path, boards=[unmade], active=False)
+  log = begin(tmp_path, board=unmade, active=False)
   go_on(log, 1, 40)
   log.close()
   assert list(tmp_path.iterdir()) == []
