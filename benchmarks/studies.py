@@ -4,7 +4,7 @@
 
 DIR has wikitext2/train.txt and valid.txt, blimp/BLiMP.zip, sst2/train.tsv and
 dev.tsv. Adds NAME.json to benchmarks/results/studies: the report.json of
-`experiments.compare`, numbers rounded. Half an hour to an hour each on 2 cores;
+`experiments.compare`, numbers rounded and the folder of data called DIR. Half an hour to an hour each on 2 cores;
 the runs stay in --workdir, and the same command again goes on with them.
 """
 
@@ -67,8 +67,8 @@ def main(
     minutes[name] = (time.time() - began) / 60
     found = json.loads((place / 'report.json').read_text())
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rounded(found), separators=(',', ':')) + '\n'
-    (pathlib.Path(out) / f'{name}.json').write_text(text)
+    text = json.dumps(rounded(found), indent=1).replace(data, 'DIR')
+    (pathlib.Path(out) / f'{name}.json').write_text(text + '\n')
   command.report({'minutes': minutes})
 
 
