@@ -4,8 +4,9 @@
 
 DIR has wikitext2/train.txt and valid.txt, blimp/BLiMP.zip, sst2/train.tsv and
 dev.tsv. Adds NAME.json to benchmarks/results/studies: the report.json of
-`experiments.compare`, numbers rounded and the folder of data called DIR. Half an hour to an hour each on 2 cores;
-the runs stay in --workdir, and the same command again goes on with them.
+`experiments.compare`, with numbers rounded and the folder of data called DIR.
+Half an hour to an hour each on 2 cores; the runs stay in --workdir, and the same
+command again goes on with them.
 """
 
 import json
