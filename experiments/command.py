@@ -47,8 +47,9 @@ def run(
   """Calls `main` with the command line, and ends the process.
 
   The exit status is what `main` returns, 0 for None; 2 after a user's mistake,
-  which is printed without a traceback; 130 after Ctrl-C. Any other exception
-  is a defect of ours: it keeps its traceback, and the status is 1.
+  which is printed without a traceback, or 75 if the same command may do better
+  later; 130 after Ctrl-C. Any other exception is a defect of ours: it keeps its
+  traceback, and the status is 1.
   """
   host_memory.keep_freed()
   _log_to_stderr()
@@ -56,7 +57,7 @@ def run(
     status = main(**parse(main, sys.argv[1:], sections, inherited))
   except UserError as error:
     print(error, file=sys.stderr)
-    status = 2
+    status = error.status
   except KeyboardInterrupt:
     print('Interrupted.', file=sys.stderr)
     status = 130

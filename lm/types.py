@@ -27,6 +27,14 @@ Examples = Mapping[str, np.ndarray]  # Each [B, ...]; a source names them.
 class UserError(ValueError):
   """Something that the user can mend; commands print it without a traceback."""
 
+  status = 2  # Of the command.
+
+
+class TransientError(UserError):
+  """What may well be otherwise when the same command is started again."""
+
+  status = 75  # As sysexits.h has it; a launcher tries again.
+
 
 class Vocabulary(NamedTuple):
   """What an objective needs to know of a tokenizer.

@@ -22,7 +22,7 @@ from absl import logging
 from fsspec.registry import known_implementations
 
 from lm.data import atomic
-from lm.types import UserError
+from lm.types import TransientError, UserError
 
 T = TypeVar('T')
 
@@ -31,8 +31,14 @@ AT_ONCE = 8  # Files.
 STAMPS = '.copied.json'
 
 
-class LostError(UserError):
+class LostError(TransientError):
   """What is elsewhere could not be reached, though it was tried again."""
+
+
+class DeniedError(LostError):
+  """It is not for us, or there is no room: the same would happen again."""
+
+  status = UserError.status
 
 
 class MissingError(UserError):
@@ -226,8 +232,9 @@ def _attempt(
     except FileNotFoundError as error:
       raise MissingError(f'There is no {url}: {error}.') from error
     except Exception as error:  # Each protocol has its own.
-      if delay is None or _is_final(error):
-        raise LostError(
+      final = _is_final(error)
+      if delay is None or final:
+        raise (DeniedError if final else LostError)(
           f'{url} could not be read or written: {error!r}. Start the same'
           ' command again when that is mended.'
         ) from error

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
-from lm.types import UserError
+from lm.types import TransientError, UserError
 
 # What tells that there are other processes, and how many if they are told.
 ENVIRONMENT = (
@@ -53,7 +53,8 @@ def start(
     silence: Seconds after which a process that is not heard of counts as dead.
 
   Raises:
-    UserError: They did not meet, or are not as many as expected.
+    TransientError: They did not meet.
+    UserError: They cannot, or are not as many as expected.
   """
   told = (coordinator, processes, process) != ('', 0, -1)
   if told or _environment_tells():
@@ -112,7 +113,7 @@ def _meet(
   def give_up():  # Before JAX does, which aborts and blames another process.
     message = f'Not all were there after {timeout} s.'
     print(f'{message} {TOGETHER}', file=sys.stderr, flush=True)
-    os._exit(2)
+    os._exit(TransientError.status)
 
   timer = threading.Timer(timeout, give_up)
   timer.daemon = True
@@ -125,8 +126,10 @@ def _meet(
       initialization_timeout=2 * timeout + 60,
       heartbeat_timeout_seconds=silence,
     )
-  except (ValueError, TypeError, RuntimeError) as error:
+  except (ValueError, TypeError) as error:  # What was told cannot be.
     raise UserError(f'{error} {TOGETHER}') from error
+  except RuntimeError as error:  # The network, or another process.
+    raise TransientError(f'{error} {TOGETHER}') from error
   finally:
     timer.cancel()
 

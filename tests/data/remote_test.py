@@ -64,8 +64,10 @@ def test_what_always_fails_is_said_in_the_end(flaky, tmp_path, operation):
   remote.write(b'old', f'{URL}/a')
   flaky.break_down(float('inf'), operation)
   flaky.done.clear()
-  with pytest.raises(remote.LostError, match=rf'{URL}.*connection was lost'):
+  lost = pytest.raises(remote.LostError, match=rf'{URL}.*connection was lost')
+  with lost as raised:
     OPERATIONS[operation](tmp_path)
+  assert raised.value.status == 75
   assert len(flaky.done) == 3
   assert flaky.store['/bucket/folder/a'].getvalue() == b'old'
   assert {p.name for p in tmp_path.iterdir()} == {'here'}
@@ -81,9 +83,10 @@ def test_what_always_fails_is_said_in_the_end(flaky, tmp_path, operation):
 )
 def test_what_would_fail_again_is_not_tried_again(flaky, error, message):
   flaky.fault = staticmethod(lambda operation, path: error)
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message) as raised:
     remote.read(f'{URL}/a')
   assert len(flaky.done) == 1
+  assert raised.value.status == 2
 
 
 def test_a_file_cut_short_on_its_way_is_asked_for_again(flaky, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from ml_collections import config_dict
 
 from experiments import command
+from lm.data import remote
 from lm.types import UserError
 
 
@@ -114,6 +115,14 @@ def test_a_mistake_is_one_message_and_status_2(
   assert complaint in printed.err
   assert printed.err.count('\n') == 1
   assert printed.out == ''
+
+
+def test_what_may_do_better_later_is_told_from_a_mistake(monkeypatch, capsys):
+  def main() -> None:
+    raise remote.LostError('gs://a is lost.')
+
+  assert run(monkeypatch, main) == 75  # EX_TEMPFAIL of sysexits.h
+  assert capsys.readouterr().err == 'gs://a is lost.\n'
 
 
 @pytest.mark.parametrize(

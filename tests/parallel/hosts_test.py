@@ -320,11 +320,26 @@ def test_a_run_goes_on_with_fewer_or_more_processes(
   assert_near(workdir, origin)
 
 
+@pytest.mark.parametrize(
+  ('error', 'status'), [(RuntimeError('No route'), 75), (ValueError('-1'), 2)]
+)
+def test_only_those_who_were_told_nonsense_are_not_to_try_again(
+  monkeypatch, error, status
+):
+  def initialize(*arguments, **more):
+    raise error
+
+  monkeypatch.setattr(jax.distributed, 'initialize', initialize)
+  with pytest.raises(UserError, match='must meet before it begins') as raised:
+    hosts.start('127.0.0.1:1', 2, 0)
+  assert raised.value.status == status
+
+
 def test_who_waits_for_nobody_says_so_in_time(cache, tmp_path):
   alone = start(tmp_path, cache, '--config.hosts.timeout=4', processes=2)
   alone[1].kill()
   alone[1].communicate()
-  [(_, errors)] = end(alone[:1], code=2, seconds=60)
+  [(_, errors)] = end(alone[:1], code=75, seconds=60)  # It may come later.
   assert 'Not all were there after 4 s.' in errors
   assert 'config.hosts.coordinator' in errors
   assert not (tmp_path / 'config.json').exists()
