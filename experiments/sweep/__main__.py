@@ -16,6 +16,7 @@ import json
 import pathlib
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from absl import logging
 from experiments import cells, command, origins
 from experiments.config_file import Asked
 from experiments.launch import flags, given, start
-from experiments.launch.job import Job, argv
+from experiments.launch.job import Job, argv, seconds
 from experiments.sweep import costs, described, gathering, optuna_search, over
 from experiments.sweep.described import Run
 from lm.comparison import results
@@ -35,6 +36,7 @@ from lm.types import UserError
 
 # What a later call may change, since it changes no run.
 MAY_CHANGE = ('hosts', 'log', 'parallel')
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def main(
@@ -182,7 +184,13 @@ def launch(
     if note and start.PLATFORMS[note['to']].is_alive(note):
       logging.info('%s is under way, as job %s.', run.name, note['id'])
       continue
-    if start.start(to, job, options).get('status'):
+    began = time.monotonic()
+    status = start.start(to, job, options).get('status')
+    if status in STOPPED:  # It has saved, and goes on in a later call.
+      limit = seconds(job.time_limit)
+      if not limit or time.monotonic() - began < limit:
+        raise SystemExit(status)  # We were, and it with us.
+    elif status:
       failure = {'command': ' '.join(argv(job)), 'see': f'{run.place}/launch'}
       run.place.mkdir(parents=True, exist_ok=True)
       (run.place / cells.FAILED).write_text(json.dumps(failure) + '\n')

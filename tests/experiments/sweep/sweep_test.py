@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -268,6 +269,30 @@ def test_a_job_of_this_machine_that_fails_is_told(
   path = write('over.values("seed", 0)')
   assert sweep.main(DEBUG, path, str(tmp_path / 'runs'), to='local') == 1
   assert said(capsys)['runs'] == {'failed': 1}
+
+
+@pytest.mark.parametrize('status', [130, 143])
+def test_a_job_of_this_machine_that_is_stopped_ends_the_sweep(
+  trained, write, tmp_path, monkeypatch, status
+):
+  started = []
+
+  def stops(to, job, options):
+    started.append(job.workdir)
+    return {'status': status}
+
+  monkeypatch.setattr(launches, 'start', stops)
+  path, root = write('over.values("seed", 0, 1)'), tmp_path / 'runs'
+  with pytest.raises(SystemExit) as ended:
+    sweep.main(DEBUG, path, str(root), to='local')
+  assert ended.value.code == status and len(started) == 1
+  assert not [*root.rglob('failed.json')]
+  # The time of one being over is no reason for the others.
+  times = iter([0.0, 5.0, 5.0, 10.0])
+  clock = types.SimpleNamespace(monotonic=lambda: next(times))
+  monkeypatch.setattr(sweep, 'time', clock)
+  sweep.main(DEBUG, path, str(root), to='local', time_limit='0:00:05')
+  assert len(started) == 3 and not [*root.rglob('failed.json')]
 
 
 def test_names_are_made_of_what_varies_and_do_not_change():
