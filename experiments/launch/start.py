@@ -28,21 +28,26 @@ PLATFORMS: Mapping[str, types.ModuleType] = {
 }
 
 
-def resolve(job: Job) -> dict[str, Any]:
-  """Returns the whole config of a job, which fits its devices.
+def resolve(to: str, job: Job, options: Any) -> dict[str, Any]:
+  """Returns the whole config of a job, which can be.
 
   Raises:
-    UserError: A key, a value or the number of devices cannot be.
+    UserError: A key or a value of it cannot be; see `check`.
   """
   config = config_file.load(*job.config, SECTIONS, origins.sections).to_dict()
-  jobs.check_layout(job, config)
+  check(to, job, options, config)
   return config
+
+
+def check(to: str, job: Job, options: Any, config: Mapping[str, Any]) -> None:
+  """Raises UserError if a job is none for its devices or its platform."""
+  jobs.check_layout(job, config)
+  PLATFORMS[to].check(job, options)
 
 
 def show(to: str, job: Job, options: Any) -> dict[str, Any]:
   """Prints all that would be done, and returns it."""
-  resolve(job)
-  PLATFORMS[to].check(job, options)
+  resolve(to, job, options)
   made = PLATFORMS[to].render(job, options)
   print(rendered.shown(made))
   return {
@@ -58,8 +63,7 @@ def start(to: str, job: Job, options: Any) -> dict[str, Any]:
   Raises:
     UserError: It cannot be; then nothing was started.
   """
-  platform, config = PLATFORMS[to], resolve(job)
-  platform.check(job, options)
+  platform, config = PLATFORMS[to], resolve(to, job, options)
   rendered.check_program(platform.PROGRAM, to)
   made = platform.render(job, options)
   if getattr(options, 'act', 'start') != 'start':

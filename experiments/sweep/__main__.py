@@ -18,13 +18,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from absl import logging
 
 from experiments import cells, command, origins
 from experiments.config_file import Asked
-from experiments.launch import flags, given, start
+from experiments.launch import flags, given, rendered, start
 from experiments.launch.job import Job, argv, seconds
 from experiments.sweep import costs, described, gathering, optuna_search, over
 from experiments.sweep.described import Run
@@ -45,7 +45,7 @@ def main(
   workdir: str,
   metric: str = 'loss',
   dry_run: bool = False,
-  to: str = '',
+  to: Literal['', 'local', 'slurm'] = '',
   **arguments: Any,
 ) -> int | None:
   """Trains all runs of a sweep that have not been yet.
@@ -57,7 +57,8 @@ def main(
     workdir: Where the runs, sweep.csv and sweep.png go.
     metric: Of an evaluation, by which the best run is named.
     dry_run: Prints the runs and what they take, and does nothing.
-    to: Where each run is started as a job; if not given, they are trained here.
+    to: Where each run is started as a job, local or slurm; if not given, they
+      are trained here.
   """
   if remote.is_url(workdir):
     raise UserError(
@@ -78,6 +79,8 @@ def main(
   if dry_run:
     show(found, runs)
     return None
+  if to:
+    rendered.check_program(start.PLATFORMS[to].PROGRAM, to)
   results.check_same(root, in_common(config, points), 'sweep')
   with workdirs.held(root):
     if searches:
@@ -167,10 +170,12 @@ def search(
 def job_of(
   to: str, config: Asked, run: Run, arguments: Mapping[str, Any]
 ) -> tuple[Job, Any]:
-  """Returns the job of a run, and the options of its platform."""
+  """Returns the job of a run, which can be, and the options of its platform."""
   own = described.overridden(config, run.point)
   job = flags.made(Job, arguments, config=own, workdir=str(run.place))
-  return job, flags.made(start.PLATFORMS[to].Options, arguments)
+  options = flags.made(start.PLATFORMS[to].Options, arguments)
+  start.check(to, job, options, run.config)
+  return job, options
 
 
 def launch(

@@ -11,6 +11,7 @@ from experiments.launch import (
   __main__ as door,
   flags,
   job as jobs,
+  local,
   settings,
   start,
 )
@@ -35,7 +36,9 @@ def test_what_starts_has_the_config_that_was_typed(make_job):
   given = command.parse(train.main, argv, SECTIONS)
   assert given['workdir'] == job.workdir
   assert given['allow_change'] == ('data', 'seed')
-  assert given['config'].to_dict() == start.resolve(job)
+  assert given['config'].to_dict() == start.resolve(
+    'local', job, local.Options()
+  )
   assert given['config'].model.num_layers == 3
   assert given['config'].log.sample_prompt == 'a, b=c'
 

@@ -12,10 +12,12 @@ import types
 
 import pytest
 
-from experiments import cells
+from experiments import cells, command
 from experiments.config_file import Asked
-from experiments.launch import start as launches
+from experiments.launch import flags, start as launches
+from experiments.launch.job import Job
 from experiments.sweep import __main__ as sweep, described, gathering
+from lm.training.sections import SECTIONS
 from lm.types import UserError
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -235,6 +237,7 @@ def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(launches, 'start', start)
   slurm = launches.PLATFORMS['slurm']
   monkeypatch.setattr(slurm, 'is_alive', lambda note: note['id'] in alive)
+  monkeypatch.setattr(slurm, 'PROGRAM', sys.executable)
   arguments = {'to': 'slurm', 'partition': 'big', 'devices': 8}
   sweep.main(DEBUG, path, str(root), **arguments)
   assert len(asked) == 6 and said(capsys)['runs'] == {'new': 6}
@@ -259,6 +262,29 @@ def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
   told = said(capsys)
   assert told['runs'] == {'ended': 1, 'begun': 1, 'new': 4}
   assert told['best']['loss'] == 0.5
+
+
+@pytest.mark.parametrize('dry_run', [False, True])
+def test_a_job_that_cannot_be_is_said_before_the_first_is_handed_in(
+  trained, write, tmp_path, dry_run
+):
+  path = write('over.values("parallel.fsdp", 2, 3)')
+  fields = {**DEBUG.overrides, 'parallel.kind': 'mesh', 'parallel.data': '1'}
+  fits = {'to': 'slurm', 'devices': 2, 'dry_run': dry_run}
+  asked = Asked(DEBUG.path, fields)
+  with pytest.raises(UserError, match='are 2 devices, but'):
+    sweep.main(asked, path, str(tmp_path / 'runs'), **fits)
+  with pytest.raises(UserError, match='--devices is missing'):
+    sweep.main(asked, path, str(tmp_path / 'runs'), **fits | {'devices': 0})
+  assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('to', ['tpu', 'gke', 'slrm'])
+def test_jobs_of_a_sweep_are_of_this_machine_or_of_slurm(to):
+  main = flags.signed(sweep.main, [Job, *flags.options_of(to)], ('name',))
+  argv = ['--config=configs/gpt.py', '--sweep=a', '--workdir=b', f'--to={to}']
+  with pytest.raises(UserError, match=f'--to is .{to}., but'):
+    command.parse(main, argv, SECTIONS)
 
 
 def test_a_job_of_this_machine_that_fails_is_told(
