@@ -59,10 +59,10 @@ def environment(job: Job, process: int, port: int) -> dict[str, str]:
     port: At which they meet.
   """
   env = settings.of('local/any', job.devices)
-  if job.devices and job.hosts > 1:  # Each would take all of them.
+  gpus = visible_gpus()
+  if job.devices and gpus:  # Each would take all of them.
     first = process * job.devices
-    own = visible_gpus(job)[first : first + job.devices]
-    env['CUDA_VISIBLE_DEVICES'] = ','.join(own)
+    env['CUDA_VISIBLE_DEVICES'] = ','.join(gpus[first : first + job.devices])
   if job.hosts > 1:
     env |= {
       'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}',
@@ -72,16 +72,17 @@ def environment(job: Job, process: int, port: int) -> dict[str, str]:
   return env | jobs.variables(job.env)
 
 
-def visible_gpus(job: Job) -> list[str]:
-  """Returns what CUDA calls the GPUs that we may use, if there are any."""
+def visible_gpus(files: pathlib.Path = pathlib.Path('/dev')) -> list[str]:
+  """Returns what CUDA calls the GPUs that we may use; there may be none.
+
+  Args:
+    files: Where NVIDIA's driver has a file for each.
+  """
+  there = len([*files.glob('nvidia[0-9]*')])
   told = os.environ.get('CUDA_VISIBLE_DEVICES')
-  every = [str(number) for number in range(job.hosts * job.devices)]
-  return every if told is None else told.split(',')
-
-
-def has_gpus() -> bool:
-  """Returns whether this machine has GPUs of NVIDIA."""
-  return any(pathlib.Path('/dev').glob('nvidia[0-9]*'))
+  if told is None or not there:
+    return [str(number) for number in range(there)]
+  return [] if told in ('', '-1') else told.split(',')
 
 
 def free_port() -> int:
@@ -206,17 +207,24 @@ def check(job: Job, options: Options) -> None:
       f'--port is {options.port}, but ports are from 1 to 65535. Leave it away'
       ' for one that is free.'
     )
-  if job.hosts > 1 and has_gpus():
-    visible, needed = len(visible_gpus(job)), job.hosts * job.devices
-    if not job.devices or visible < needed:
-      raise UserError(
-        f'--hosts is {job.hosts} and --devices {job.devices}, but each process'
-        f' needs GPUs of its own. Give --devices so that {job.hosts} times as'
-        ' many are here.'
-      )
+  _check_gpus(job)
   cores = os.cpu_count() or 1
   if job.hosts > 4 * cores:
     raise UserError(
       f'--hosts is {job.hosts}, but --to=local starts them all on this machine,'
       f' which has {cores} cores. Give fewer.'
+    )
+
+
+def _check_gpus(job: Job) -> None:
+  gpus = len(visible_gpus())
+  platforms = os.environ | jobs.variables(job.env)
+  if not gpus or platforms.get('JAX_PLATFORMS') == 'cpu':
+    return
+  short = gpus < job.hosts * job.devices
+  if short or (job.hosts > 1 and not job.devices):
+    raise UserError(
+      f'--hosts is {job.hosts} and --devices {job.devices}, but {gpus} GPUs are'
+      ' here, and each process needs its own. Give --devices so that'
+      f' {job.hosts} times as many are here, or --env=JAX_PLATFORMS=cpu.'
     )

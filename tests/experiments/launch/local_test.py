@@ -77,7 +77,25 @@ def test_one_that_does_not_stop_is_killed(tmp_path, monkeypatch):
   assert status == 128 + signal.SIGKILL
 
 
-def test_processes_know_each_other_and_their_own_devices(make_job):
+@pytest.fixture
+def gpus(tmp_path, monkeypatch):
+  """Returns what puts files of a driver where they are looked for."""
+  look = local.visible_gpus
+  folder = tmp_path / 'dev'
+  folder.mkdir()
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  monkeypatch.setenv('JAX_PLATFORMS', '')
+  monkeypatch.setattr(local, 'visible_gpus', lambda: look(folder))
+
+  def put(count):
+    for name in ('ctl', '-uvm', *range(count)):  # The first two are no GPUs.
+      (folder / f'nvidia{name}').touch()
+
+  return put
+
+
+def test_processes_know_each_other_and_their_own_devices(make_job, gpus):
+  gpus(4)
   first, second = local.render(
     make_job(hosts=2, devices=2, env=['A=1']), local.Options(port=1234)
   ).commands
@@ -96,16 +114,39 @@ def test_processes_know_each_other_and_their_own_devices(make_job):
   }
 
 
-def test_gpus_are_shared_out_of_those_that_we_may_use(make_job, monkeypatch):
+def test_a_process_has_as_many_gpus_as_it_is_given(make_job, gpus):
+  gpus(8)
+  [alone] = local.render(make_job(devices=2), local.Options()).commands
+  assert alone.env['CUDA_VISIBLE_DEVICES'] == '0,1'
+  [alone] = local.render(make_job(), local.Options()).commands
+  assert 'CUDA_VISIBLE_DEVICES' not in alone.env
+
+
+def test_more_gpus_than_there_are_is_refused(make_job, gpus, monkeypatch):
+  many = {'hosts': 2, 'devices': 2}
+  local.check(make_job(**many), local.Options())  # On processors.
+  gpus(2)
+  for fields in (many, {'devices': 3}, {'hosts': 2}):
+    with pytest.raises(local.UserError, match='but 2 GPUs are here'):
+      local.check(make_job(**fields), local.Options())
+  local.check(make_job(hosts=2, devices=1), local.Options())
+  local.check(make_job(**many, env=['JAX_PLATFORMS=cpu']), local.Options())
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+  local.check(make_job(**many), local.Options())
+
+
+def test_gpus_are_shared_out_of_those_that_we_may_use(
+  make_job, gpus, monkeypatch
+):
+  gpus(8)
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,GPU-6,GPU-7')
-  monkeypatch.setattr(local, 'has_gpus', lambda: True)
   job = make_job(hosts=2, devices=2)
   local.check(job, local.Options())
   commands = local.render(job, local.Options(port=1)).commands
   shares = [command.env['CUDA_VISIBLE_DEVICES'] for command in commands]
   assert shares == ['4,5', 'GPU-6,GPU-7']
   for devices in (0, 3):
-    with pytest.raises(local.UserError, match='needs GPUs of its own'):
+    with pytest.raises(local.UserError, match='but 4 GPUs are here'):
       local.check(make_job(hosts=2, devices=devices), local.Options())
 
 
