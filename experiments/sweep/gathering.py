@@ -80,18 +80,23 @@ def best(found: Sequence[Row], metric: str) -> Row | None:
   over = [row for row in found if row['status'] == 'ended']
   scored = [row for row in over if _is_number(row.get(metric))]
   if over and not any(metric in row for row in over):
-    there = {
-      name
-      for row in over
-      for name, value in row.items()
-      if _is_number(value) and not name.startswith('config.')
-    } - {'step'}
-    raise UserError(
-      f'--metric is {metric!r}, which no run has. They have'
-      f' {", ".join(sorted(there))}.'
-    )
+    raise missing(metric, over)
   sign = 1 if higher_is_better(metric) else -1
   return max(scored, key=lambda row: sign * row[metric], default=None)
+
+
+def missing(metric: str, found: Sequence[Mapping[str, Any]]) -> UserError:
+  """Returns what to raise where evaluations have other metrics."""
+  there = {
+    name
+    for scores in found
+    for name, value in scores.items()
+    if _is_number(value) and not name.startswith('config.')
+  } - {'step', *run_log.TIME_FIELDS}
+  return UserError(
+    f'--metric is {metric!r}, which no run has. They have'
+    f' {", ".join(sorted(there))}.'
+  )
 
 
 def write(runs: Sequence[Run], root: pathlib.Path) -> list[Row]:

@@ -14,7 +14,7 @@ from absl import logging
 from experiments.cells import FAILED
 from experiments.sweep import over
 from experiments.sweep.described import Run
-from experiments.sweep.gathering import PRUNED
+from experiments.sweep.gathering import PRUNED, missing
 from experiments.sweep.over import Point, Points, Search
 from lm.analysis.directions import higher_is_better
 from lm.data import atomic
@@ -98,7 +98,11 @@ def run(
 
 
 def open_study(search: Search, root: pathlib.Path, metric: str) -> Any:
-  """Returns what was found so far; what was cut off is asked for again."""
+  """Returns what was found so far; what was cut off is asked for again.
+
+  Raises:
+    UserError: Another metric has chosen what was found so far.
+  """
   library = optuna()
   backend = library.storages.journal.JournalFileBackend(
     str(root / 'optuna.jsonl')
@@ -106,9 +110,18 @@ def open_study(search: Search, root: pathlib.Path, metric: str) -> Any:
   pruner = library.pruners.NopPruner()
   if search.prune:
     pruner = library.pruners.MedianPruner(n_startup_trials=search.unpruned)
+  storage = library.storages.JournalStorage(backend)
+  for name in library.get_all_study_names(storage):
+    # One in which nothing has ended was of a metric that no run has.
+    other = library.load_study(study_name=name, storage=storage)
+    if name != metric and _finished(other):
+      raise UserError(
+        f'--metric is {metric!r}, but the runs in {root} were chosen by'
+        f' {name!r}. Give --metric={name} or another --workdir.'
+      )
   study = library.create_study(
-    study_name='sweep',
-    storage=library.storages.JournalStorage(backend),
+    study_name=metric,
+    storage=storage,
     pruner=pruner,
     direction='maximize' if higher_is_better(metric) else 'minimize',
     load_if_exists=True,
@@ -140,6 +153,8 @@ def tell(
     return bool(hopeless)
 
   result = train(run, is_hopeless if search.prune else None)
+  if result is not None and metric not in result:
+    raise missing(metric, [result])
   if result is not None and isinstance(result.get(metric), int | float):
     study.tell(trial, result[metric])
   elif result is None and hopeless and not (run.place / FAILED).exists():

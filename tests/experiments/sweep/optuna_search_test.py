@@ -113,6 +113,19 @@ def test_what_is_hopeless_is_stopped_and_marked(
   assert len(starts(root)) == 4 and {*starts(root)} == {1}
 
 
+def test_a_metric_that_no_run_has_is_said_after_the_first(
+  trained, write, tmp_path
+):
+  root, path = tmp_path / 'runs', write(f'over.search(3, {RATE}, prune=False)')
+  with pytest.raises(UserError, match=r'.acuracy., which.*have accuracy, loss'):
+    sweep.main(DEBUG, path, str(root), metric='acuracy')
+  assert starts(root) == [1]
+  sweep.main(DEBUG, path, str(root), metric='accuracy')
+  assert starts(root) == [1] * 3  # The first was not in vain.
+  with pytest.raises(UserError, match=r'were chosen by .accuracy.'):
+    sweep.main(DEBUG, path, str(root))
+
+
 def test_one_that_fails_counts_and_others_follow(trained, write, tmp_path):
   root = tmp_path / 'runs'
   path = write('over.search(3, over.values("optimizer.learning_rate", 1.0))')
