@@ -117,27 +117,31 @@ def names_of(points: Points) -> list[str]:
   >>> names_of([{'optimizer.learning_rate': 1e-3, 'seed': 1}])
   ['learning_rate=0.001,seed=1']
   """
-  texts = [json.dumps(point, sort_keys=True, default=str) for point in points]
-  for text, point in zip(texts, points):
-    if texts.count(text) > 1:
+  keys = [key for point in points for key in point]
+  names = [name_of(point, keys) for point in points]
+  for name, point in zip(names, points):
+    if names.count(name) > 1:
       raise UserError(
         f'The sweep has {point} twice. Let its points differ; the same run'
         " several times is over.values('seed', 0, 1, 2)."
       )
-  shorts = _shorts({key for point in points for key in point})
-  plain = [_plain(point, shorts) for point in points]
-  names = []
-  for name, text in zip(plain, texts):
-    if len(name) > LONGEST or plain.count(name) > 1:
-      digest = hashlib.sha256(text.encode()).hexdigest()[:6]
-      name = f'{name[: LONGEST - 7]}-{digest}'
-    names.append(name)
   return names
 
 
 def name_of(point: Point, keys: Sequence[str]) -> str:
-  """Returns the name of a point, of a sweep over `keys`."""
-  return _plain(point, _shorts({*keys}))
+  """Returns the name of a point, of a sweep over `keys`; no other has it.
+
+  >>> name_of({'data.path': 'a/*.txt'}, ['data.path'])
+  'path=a-.txt-caffd7'
+  """
+  shorts = _shorts({*keys})
+  parts = [f'{shorts[key]}={_text(value)}' for key, value in point.items()]
+  name = ','.join(parts) or 'plain'
+  if len(name) > LONGEST or not all(map(_is_shown, point.values())):
+    text = json.dumps(point, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    name = f'{name[: LONGEST - 7]}-{digest}'
+  return name
 
 
 def _shorts(keys: set[str]) -> dict[str, str]:
@@ -149,11 +153,13 @@ def _shorts(keys: set[str]) -> dict[str, str]:
   }
 
 
-def _plain(point: Point, shorts: Mapping[str, str]) -> str:
-  parts = [f'{shorts[key]}={_text(value)}' for key, value in point.items()]
-  return ','.join(parts) or 'plain'
-
-
 def _text(value: Any) -> str:
   text = f'{value:g}' if isinstance(value, float) else cells.written(value)
   return re.sub(r'[^\w.+-]+', '-', text).strip('-') or 'none'
+
+
+def _is_shown(value: Any) -> bool:
+  """Whether a name shows all of a value."""
+  if isinstance(value, float):
+    return float(_text(value)) == value
+  return _text(value) == cells.written(value)

@@ -331,6 +331,11 @@ def test_names_are_made_of_what_varies_and_do_not_change():
   unsafe = [{'data.path': 'a/*.txt'}, {'data.path': 'a/?.txt'}]
   names = described.names_of(unsafe)
   assert names[0] != names[1] and all(n.startswith('path=a-') for n in names)
+  # Also where the others are not known, as those that Optuna will choose.
+  assert [described.name_of(point, ['data.path']) for point in unsafe] == names
+  near = [{'seed': 0.12345678}, {'seed': 0.12345679}]
+  assert len({*described.names_of(near)}) == 2
+  assert len({*described.names_of([{'seed': 1.0}, {'seed': -1.0}])}) == 2
   long = described.names_of([{'data.path': 'x' * 300}])
   assert len(long[0]) <= described.LONGEST
 
