@@ -81,7 +81,10 @@ def main(
     return None
   if to:
     rendered.check_program(start.PLATFORMS[to].PROGRAM, to)
-  results.check_same(root, in_common(config, points), 'sweep')
+  terms = in_common(config, points)
+  if searches:
+    terms['search'] = optuna_search.terms(found)
+  results.check_same(root, terms, 'sweep')
   with workdirs.held(root):
     if searches:
       runs = search(found, config, root, metric)

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import logging
 
-from experiments.cells import FAILED
+from experiments import cells
 from experiments.sweep import over
 from experiments.sweep.described import Run
 from experiments.sweep.gathering import PRUNED, missing
@@ -48,6 +48,19 @@ def keys_of(search: Search) -> list[str]:
     each.key if isinstance(each, over.Range) else next(iter(each[0]))
     for each in search.dimensions
   ]
+
+
+def terms(search: Search) -> dict[str, Any]:
+  """Returns what a later call may not change; it may have more trials."""
+  said = {
+    key: each._asdict() | {'integers': over.whole(each)}
+    if isinstance(each, over.Range)
+    # In their order: Optuna knows them by their number.
+    else [cells.written(point[key]) for point in each]
+    for key, each in zip(keys_of(search), search.dimensions)
+  }
+  kept = {'seed': search.seed, 'prune': search.prune}
+  return {**kept, 'unpruned': search.unpruned, 'dimensions': said}
 
 
 def corners(search: Search) -> list[Point]:
@@ -157,7 +170,7 @@ def tell(
     raise missing(metric, [result])
   if result is not None and isinstance(result.get(metric), int | float):
     study.tell(trial, result[metric])
-  elif result is None and hopeless and not (run.place / FAILED).exists():
+  elif result is None and hopeless and not (run.place / cells.FAILED).exists():
     mark(run, evaluations(run.place, metric), metric)
     study.tell(trial, state=states.PRUNED)
   else:  # Or it diverged, and is no number at the end.

@@ -126,6 +126,31 @@ def test_a_metric_that_no_run_has_is_said_after_the_first(
     sweep.main(DEBUG, path, str(root))
 
 
+@pytest.mark.parametrize(
+  ('returned', 'message'),
+  [
+    (
+      'over.values("seed", 1, 0)',
+      r"dimensions.seed: \('0', '1'\) -> \('1', '0'",
+    ),
+    ('over.values("seed", 0, 1, 2)', 'dimensions.seed'),
+    ('over.uniform("seed", 0, 1)', 'dimensions.seed: .* -> .absent'),
+    ('over.values("seed", 0, 1), seed=1', 'search.seed: 0 -> 1'),
+    ('over.values("seed", 0, 1), unpruned=9', 'search.unpruned: 3 -> 9'),
+  ],
+)
+def test_another_search_in_the_same_place_is_refused(
+  trained, write, tmp_path, returned, message
+):
+  root = tmp_path / 'runs'
+  first = 'over.search(1, over.values("seed", 0, 1), prune=False)'
+  sweep.main(DEBUG, write(first), str(root))
+  other = f'over.search(2, {returned}, prune=False)'
+  with pytest.raises(UserError, match=rf'holds another sweep:\n.*{message}'):
+    sweep.main(DEBUG, write(other), str(root))
+  assert starts(root) == [1]
+
+
 def test_one_that_fails_counts_and_others_follow(trained, write, tmp_path):
   root = tmp_path / 'runs'
   path = write('over.search(3, over.values("optimizer.learning_rate", 1.0))')
