@@ -86,6 +86,7 @@ def call(command: Command) -> str:
   done = subprocess.run(
     command.argv,
     env=os.environ | command.env,
+    stdin=subprocess.DEVNULL,  # Nobody would see what it asks.
     capture_output=True,
     text=True,
     check=False,

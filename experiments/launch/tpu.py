@@ -104,7 +104,8 @@ def said(text: str, job: Job, options: Options) -> str:
 
 def ssh(options: Options, command: str, workers: str = 'all') -> Command:
   """Returns the call that tells workers a command."""
-  argv = ['gcloud', 'compute', 'tpus', 'tpu-vm', 'ssh', options.tpu]
+  # It asks nothing, such as whether to make a key the first time.
+  argv = ['gcloud', 'compute', 'tpus', 'tpu-vm', 'ssh', options.tpu, '--quiet']
   argv += [
     f'--{k}={v}' for k in ('zone', 'project') if (v := getattr(options, k))
   ]

@@ -19,6 +19,8 @@ GCLOUD = """
 import os, pathlib, subprocess, sys
 words = sys.argv[1:]
 assert words[:4] == ['compute', 'tpus', 'tpu-vm', 'ssh'], words
+assert not sys.stdin.read() and words.count('--quiet') == 1, words
+words.remove('--quiet')
 flags = dict(word[2:].split('=', 1) for word in words[4:] if word[:2] == '--')
 assert [w for w in words[4:] if w[:2] != '--'] == ['my-tpu'], words
 known = {'zone', 'project', 'worker', 'command', 'output-directory'}
