@@ -23,6 +23,15 @@ PROGRAM = 'kubectl'
 PORT = 8476
 WORKERS, CONTAINER = 'workers', 'train'
 TPU, GPU = 'google.com/tpu', 'nvidia.com/gpu'
+# What a JobSet of ours has, and xpk takes no flag for.
+NOT_OF_XPK = (
+  'accelerator',
+  'topology',
+  'namespace',
+  'queue',
+  'service_account',
+  'spot',
+)
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
@@ -81,13 +90,15 @@ def check(job: Job, options: Options) -> None:
       f'{" and ".join(missing)} cannot be left out with --to=gke; see'
       ' --to=gke --help.'
     )
+  if options.xpk:
+    _check_xpk(job, options)
   if options.topology and options.kind != 'tpu':
     raise UserError(
       f'--topology is {options.topology!r}, but --accelerator'
       f' {options.accelerator!r} is no TPU. Leave it away.'
     )
   chips = chips_of(options.topology)
-  if chips and not options.xpk and chips != job.hosts * job.devices:
+  if chips and chips != job.hosts * job.devices:
     raise UserError(
       f'--topology {options.topology} is of {chips} chips, but --hosts='
       f'{job.hosts} with --devices={job.devices} have {job.hosts * job.devices}.'
@@ -264,7 +275,7 @@ def environment(job: Job, options: Options) -> list[dict[str, Any]]:
 
 def xpk(job: Job, options: Options) -> Command:
   """Returns the call of xpk, which knows the nodes by their device."""
-  is_tpu = options.device.startswith('v')
+  is_tpu = _is_tpu(options.device)
   nodes = [f'--tpu-type={options.device}']
   if not is_tpu:
     nodes = [f'--device-type={options.device}', f'--num-nodes={job.hosts}']
@@ -287,6 +298,30 @@ def xpk(job: Job, options: Options) -> Command:
     }
   env |= jobs.variables(job.env)
   return Command((*argv, *(f'--env={k}={v}' for k, v in env.items())))
+
+
+def _is_tpu(device: str) -> bool:
+  """Whether xpk means TPUs: v5litepod-16, v6e-8 or tpu7x-8, not h100-80gb-8."""
+  return device.startswith(('v', 'tpu'))
+
+
+def _check_xpk(job: Job, options: Options) -> None:
+  """Raises UserError if xpk would not do what was asked for."""
+  ours = {field: getattr(options, field) for field in NOT_OF_XPK}
+  ours |= {'time_limit': job.time_limit}
+  defaults = Options()
+  if lost := [f for f, v in ours.items() if v != getattr(defaults, f, '')]:
+    raise UserError(
+      f'--{" and --".join(lost)} cannot be given with --xpk, whose cluster'
+      ' decides that, or which has none. Leave them away, or leave --xpk away.'
+    )
+  command = shlex.join([*jobs.argv(job, options.python), *job.env])
+  if not _is_tpu(options.device) and {'"', '\\'} & {*command}:
+    raise UserError(
+      'xpk puts the command of a job with GPUs between quotes, as it is, so'
+      f' there can be no ", \' or \\ in it: {command}. Write that into the'
+      ' config, or leave --xpk away.'
+    )
 
 
 def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:

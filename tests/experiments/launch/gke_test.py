@@ -15,6 +15,7 @@ from lm.types import UserError
 SCHEMAS = pathlib.Path(__file__).parents[2] / 'fixtures/schemas'
 IMAGE = 'europe-docker.pkg.dev/p/r/lm:1'
 GPU = {'image': IMAGE, 'accelerator': 'nvidia-h100-80gb'}
+XPK = {'image': IMAGE, 'xpk': 'mine', 'device': 'h100-80gb-8'}
 TPU = {
   'image': IMAGE,
   'accelerator': 'tpu-v5-lite-podslice',
@@ -193,10 +194,11 @@ def test_xpk_is_called_with_what_it_knows(make_job):
   assert shlex.split(given['--command']) == [*jobs.argv(job)]
   assert given['A'] == 'A=1'
   assert given['JAX_PROCESS_ID'] == 'JAX_PROCESS_ID=$(NODE_RANK)'
-  options = gke.Options(image=IMAGE, xpk='mine', device='v5litepod-16')
-  [command] = gke.render(job, options).commands
-  assert '--tpu-type=v5litepod-16' in command.argv
-  assert not any('num-nodes' in word or 'JAX' in word for word in command.argv)
+  for device in ('v5litepod-16', 'tpu7x-8'):
+    options = gke.Options(image=IMAGE, xpk='mine', device=device)
+    [command] = gke.render(job, options).commands
+    assert f'--tpu-type={device}' in command.argv
+    assert not any('num-nodes' in w or 'JAX' in w for w in command.argv)
 
 
 KUBECTL = """
@@ -245,6 +247,14 @@ def test_a_jobset_is_created_unless_one_is_there(
     ({'hosts': 2}, TPU, '4x4 is of 16 chips, but --hosts=2 with --devices=4'),
     ({'workdir': 'runs/a'}, GPU, 'which is gone with the pod'),
     ({}, {'image': IMAGE, 'xpk': 'mine'}, '--device cannot be left out'),
+    ({}, XPK | {'spot': True}, '--spot cannot be given with --xpk'),
+    (
+      {'time_limit': '1:00:00'},
+      XPK | {'namespace': 'a'},
+      '--namespace and --time_limit cannot be given',
+    ),
+    ({'overrides': {'data.path': "it's"}}, XPK, 'xpk puts the command'),
+    ({'env': ['A="b"']}, XPK, 'xpk puts the command'),
     ({}, GPU | {'save_seconds': 0}, '--save_seconds is 0'),
   ],
 )
