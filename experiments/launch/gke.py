@@ -140,15 +140,13 @@ def render(job: Job, options: Options) -> Rendered:
   name = jobs.name_of(job)
   path = pathlib.Path('runs/launch', f'{name}.yaml').absolute()
   text = yaml.safe_dump(manifest(job, options), sort_keys=False)
-  kubectl = ('kubectl', f'--namespace={options.namespace}')
-  return Rendered(
-    {path: text},
-    (
-      # One that has ended: `start` looks at that.
-      Command((*kubectl, 'delete', 'jobset', name, '--ignore-not-found')),
-      Command((*kubectl, 'create', f'--filename={path}')),
-    ),
-  )
+  create = kubectl(options.namespace, 'create', f'--filename={path}')
+  return Rendered({path: text}, (create,))
+
+
+def kubectl(namespace: str, *words: str) -> Command:
+  """Returns a call of kubectl."""
+  return Command((PROGRAM, f'--namespace={namespace}', *words))
 
 
 def manifest(job: Job, options: Options) -> dict[str, Any]:
@@ -325,25 +323,38 @@ def _check_xpk(job: Job, options: Options) -> None:
 
 
 def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
-  """Creates the JobSet, and returns what finds it again."""
-  told = {'id': jobs.name_of(job), 'namespace': options.namespace}
+  """Creates the JobSet, in the place of one that has ended."""
+  name = jobs.name_of(job)
+  told = {'id': name, 'namespace': options.namespace}
   if options.xpk:
     calls.check_program('xpk', 'gke')
-  elif is_alive(told):
-    raise UserError(
-      f'There is a JobSet {told["id"]} that has not ended. Wait for it, end it'
-      f' with kubectl delete jobset {told["id"]}, or give another --name.'
-    )
+  elif there := _there(told):
+    if not _has_ended(there):
+      raise UserError(
+        f'There is a JobSet {name} that has not ended. Wait for it, end it'
+        f' with kubectl delete jobset {name}, or give another --name.'
+      )
+    # Its pods as well, whose names the new ones have. Only then: where there
+    # was none, one that is there now is another launcher's.
+    flags = ('--cascade=foreground', '--ignore-not-found')
+    calls.call(kubectl(options.namespace, 'delete', 'jobset', name, *flags))
   calls.submit(rendered)
   return told
 
 
 def is_alive(given: Mapping[str, Any]) -> bool:
   """Returns whether a JobSet is there that has not come to its end."""
+  there = _there(given)
+  return bool(there) and not _has_ended(there)
+
+
+def _there(given: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a JobSet as Kubernetes has it; {}: there is none."""
   calls.check_program(PROGRAM, 'gke')
-  command = ['kubectl', f'--namespace={given["namespace"]}', 'get', 'jobset']
-  command += [given['id'], '--ignore-not-found', '--output=json']
-  text = calls.call(Command(tuple(command)))
-  if not text.strip():
-    return False
-  return not json.loads(text).get('status', {}).get('terminalState')
+  words = ('get', 'jobset', given['id'], '--ignore-not-found', '--output=json')
+  text = calls.call(kubectl(given['namespace'], *words))
+  return json.loads(text) if text.strip() else {}
+
+
+def _has_ended(there: Mapping[str, Any]) -> bool:
+  return bool(there.get('status', {}).get('terminalState'))

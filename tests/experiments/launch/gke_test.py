@@ -206,7 +206,7 @@ KUBECTL = """
 case $2 in
   get) cat "$STATE" ;;
   create) [[ -f ${3#--filename=} ]] || exit 8 ;;
-  delete) [[ $3 == jobset && $5 == --ignore-not-found ]] || exit 7 ;;
+  delete) [[ "$3 $5" == "jobset --cascade=foreground" ]] || exit 7 ;;
   *) exit 6 ;;
 esac
 """
@@ -230,10 +230,14 @@ def test_a_jobset_is_created_unless_one_is_there(
   monkeypatch.setattr(given, 'read', lambda workdir: None)  # The note is lost.
   with pytest.raises(UserError, match='that has not ended'):
     start.start('gke', job, gke.Options(**GPU))
+  words = calls.read_text().split()
+  assert 'delete' not in words  # It would be another's, created meanwhile.
   assert calls.read_text().count('--filename') == 1
   state.write_text(json.dumps({'status': {'terminalState': 'Failed'}}))
   start.start('gke', job, gke.Options(**GPU))
   assert calls.read_text().count('--filename') == 2
+  words = calls.read_text().split()
+  assert words.count('delete') == 1
 
 
 @pytest.mark.parametrize(
