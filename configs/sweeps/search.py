@@ -1,4 +1,4 @@
-"""Rate, decay and dropout, as Optuna chooses; it wants pip install 'lm[optuna]'.
+"""Rate, decay and dropout, as Optuna chooses; it wants pip install -e '.[optuna]'.
 
   python -m experiments.sweep --config=configs/gpt.py:debug \\
       --sweep=configs/sweeps/search.py --workdir=runs/search

@@ -36,7 +36,7 @@ def optuna() -> Any:
   except ImportError as error:
     raise UserError(
       'over.search wants Optuna, which is not installed here. Install it with'
-      " pip install 'lm[optuna]', or use over.draw."
+      " pip install -e '.[optuna]', or use over.draw."
     ) from error
   found.logging.set_verbosity(found.logging.WARNING)
   return found

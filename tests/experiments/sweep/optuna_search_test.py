@@ -203,5 +203,5 @@ def test_what_cannot_be_searched_is_refused(
 
 def test_who_has_no_optuna_is_told(trained, write, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'optuna', None)
-  with pytest.raises(UserError, match=r"pip install 'lm\[optuna\]'"):
+  with pytest.raises(UserError, match=r"pip install -e '\.\[optuna\]'"):
     sweep.main(DEBUG, write(f'over.search(2, {RATE})'), str(tmp_path / 'runs'))
