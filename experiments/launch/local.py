@@ -120,7 +120,8 @@ def supervise(
 ) -> int:
   """Runs processes, ends all when one fails, and returns the first bad status.
 
-  SIGTERM and SIGINT are handed on to each, once, and so is the end of the time.
+  SIGTERM and SIGINT are handed on to each, once; the end of the time, and of the
+  terminal that we are in, are SIGTERM to them.
 
   Args:
     commands: One of each process.
@@ -128,9 +129,12 @@ def supervise(
     limit: Seconds after which they are told to stop; 0: never.
   """
   asked: list[signal.Signals] = []
+  meaning = {number: number for number in (signal.SIGTERM, signal.SIGINT)}
+  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # As nohup has it.
+    meaning[signal.SIGHUP] = signal.SIGTERM
   before = {
-    number: signal.signal(number, lambda n, _: asked.append(signal.Signals(n)))
-    for number in (signal.SIGTERM, signal.SIGINT)
+    number: signal.signal(number, lambda n, _: asked.append(meaning[n]))
+    for number in meaning
   }
   running: list[subprocess.Popen] = []
   paths = [logs / f'process-{number}.log' for number in range(len(commands))]

@@ -49,21 +49,24 @@ SAVES = (
 )
 
 
-def test_a_signal_is_handed_on_once_and_waited_for(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_handed_on_once_and_waited_for(
+  tmp_path, monkeypatch, number
+):
   monkeypatch.setattr(local, 'AFTER_DEATH', 0)
 
   def tell():
     while [text for text in logs(tmp_path)] != ['ready\n'] * 2:
       time.sleep(0.02)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), number)
 
-  before = signal.getsignal(signal.SIGTERM)
+  before = signal.signal(number, signal.SIG_DFL)  # Under nohup it is ignored.
   teller = threading.Thread(target=tell)
   teller.start()
   assert run(tmp_path, SAVES, SAVES) == 143
   teller.join()
   assert logs(tmp_path) == ['ready\n1\n'] * 2
-  assert signal.getsignal(signal.SIGTERM) is before
+  assert signal.signal(number, before) == signal.SIG_DFL
 
 
 def test_the_end_of_the_time_is_such_a_signal(tmp_path):
