@@ -70,9 +70,7 @@ class Options:
 
   @property
   def kind(self) -> str:
-    """Of the nodes: tpu, gpu or cpu."""
-    if not self.accelerator:
-      return 'cpu'
+    """Of the nodes: tpu or gpu."""
     return 'tpu' if self.accelerator.startswith('tpu') else 'gpu'
 
 

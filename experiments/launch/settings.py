@@ -28,7 +28,7 @@ class Setting(NamedTuple):
 
 SETTINGS = (
   Setting(
-    ('slurm/cpu', 'gke/cpu'),
+    ('slurm/cpu',),
     'JAX_PLATFORMS',
     'cpu',
     'On a node of processors alone, CUDA wheels complain that there is no'

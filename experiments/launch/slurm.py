@@ -50,7 +50,7 @@ if [[ $status -eq 143 && -z $ended_by_slurm ]]; then
   if (( ${{SLURM_RESTART_COUNT:-0}} < {restarts} )); then
     scontrol requeue "$SLURM_JOB_ID"
   else
-    echo "This was sitting {restarts} of those that --restarts allows." >&2
+    echo "It is not started anew: --restarts is {restarts}." >&2
   fi
 fi
 exit "$status"

@@ -1,7 +1,7 @@
 """Points that Optuna chooses, one after another, on this machine.
 
 All that it knows is in `optuna.jsonl`, so the same command goes on. A run whose
-losses are worse than the median of those before it is told to stop.
+metric is worse than the median of those before it is told to stop.
 """
 
 import json
@@ -181,7 +181,7 @@ def tell(
 def mark(run: Run, found: Mapping[int, float], metric: str) -> None:
   """Notes in a workdir that its run was ended early, and why."""
   step = max(found)
-  why = {'step': step, metric: found[step], 'why': 'above the median of others'}
+  why = {'step': step, metric: found[step], 'why': 'worse than the median'}
   with atomic.new_file(run.place / PRUNED) as part:
     part.write_text(json.dumps(why, indent=2) + '\n')
   logging.info('%s is pruned at step %d.', run.name, step)

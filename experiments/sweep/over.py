@@ -50,7 +50,7 @@ class Search(NamedTuple):
     trials: How many there are.
     dimensions: What it chooses from: ranges, or values of a field.
     seed: Of what is random in it.
-    prune: Whether a run ends early whose losses are above the median of those
+    prune: Whether a run ends early whose metric is worse than the median of those
       before it, at the same step.
     unpruned: How many runs come to their end before any is ended early.
   """
@@ -120,8 +120,8 @@ def draw(count: int, *ranges: Range, seed: int = 0) -> Points:
 
   Args:
     count: How many.
-    *ranges: What each field is drawn from; a range of two integers, unless it is
-      a logarithmic one, gives integers.
+    *ranges: What each field is drawn from; a range of two integers gives
+      integers.
     seed: Of all of them.
   """
   return [
