@@ -174,6 +174,11 @@ def job_of(
   to: str, config: Asked, run: Run, arguments: Mapping[str, Any]
 ) -> tuple[Job, Any]:
   """Returns the job of a run, which can be, and the options of its platform."""
+  if patience := run.config['eval']['patience']:
+    raise UserError(
+      f'config.eval.patience is {patience}, but whether a job has ended is told'
+      ' by its last step, which that changes. Set it to 0, or leave --to away.'
+    )
   own = described.overridden(config, run.point)
   job = flags.made(Job, arguments, config=own, workdir=str(run.place))
   options = flags.made(start.PLATFORMS[to].Options, arguments)

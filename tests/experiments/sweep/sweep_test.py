@@ -276,6 +276,9 @@ def test_a_job_that_cannot_be_is_said_before_the_first_is_handed_in(
     sweep.main(asked, path, str(tmp_path / 'runs'), **fits)
   with pytest.raises(UserError, match='--devices is missing'):
     sweep.main(asked, path, str(tmp_path / 'runs'), **fits | {'devices': 0})
+  patient = {**DEBUG.overrides, 'eval.patience': '2', 'checkpoint.best': 'loss'}
+  with pytest.raises(UserError, match=r'eval\.patience is 2, but'):
+    sweep.main(Asked(DEBUG.path, patient), path, str(tmp_path / 'runs'), **fits)
   assert not (tmp_path / 'runs').exists()
 
 
