@@ -38,7 +38,11 @@ MpiDefault=none
 ReturnToService=2
 NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
 NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
-PartitionName=all Nodes=ALL Default=YES State=UP MaxTime=10
+# What is handed in to the second takes nodes away from what is in the first.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=all Nodes=ALL Default=YES State=UP MaxTime=10 PriorityTier=1
+PartitionName=urgent Nodes=ALL State=UP MaxTime=10 PriorityTier=9
 """
 
 

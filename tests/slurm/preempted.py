@@ -96,7 +96,9 @@ def interrupt(workdir: pathlib.Path, port: int) -> None:
   first = saved(workdir)
   assert 100 <= first < NUM_STEPS, first
   wait(lambda: step(workdir) >= first + 100, 'the run goes on')
-  call('scontrol', 'requeue', job)
+  urgent = ('--partition=urgent', '--nodes=2', '--output=/dev/null')
+  other = call('sbatch', '--parsable', *urgent, '--wrap=sleep 2').strip()
+  wait(lambda: state(other) == 'COMPLETED', 'another has preempted it')
   wait(lambda: restarts(job) == '2', 'SLURM starts it again')
   assert first < saved(workdir) < NUM_STEPS, (first, saved(workdir))
   wait(lambda: state(job) == 'COMPLETED', 'it ends')
