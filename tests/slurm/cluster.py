@@ -110,7 +110,13 @@ def wait_until_idle(seconds: float = 60) -> None:
   """Returns when both nodes are there."""
   limit = time.monotonic() + seconds
   while True:
-    argv = ['sinfo', '--noheader', '--Node', '--format=%N %T']
+    argv = [
+      'sinfo',
+      '--partition=all',
+      '--noheader',
+      '--Node',
+      '--format=%N %T',
+    ]
     told = subprocess.run(argv, capture_output=True, text=True, check=False)
     if told.stdout.split() == [w for node in NODES for w in (node, 'idle')]:
       return

@@ -4,7 +4,8 @@
 
 It needs root and Debian's packages, of which it installs slurm-wlm. The
 launcher hands in a run on two nodes. First it is told that its time is nearly
-over, and its script asks for another sitting; then it is preempted.
+over, and its script asks for another sitting; then a job of a partition that
+comes first preempts it.
 """
 
 import hashlib
