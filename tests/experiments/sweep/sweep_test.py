@@ -376,21 +376,46 @@ def test_pictures_have_an_axis_for_what_is_no_number(tmp_path):
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_a_real_run_is_gathered(write, tmp_path, capsys, monkeypatch):
+def test_six_real_runs_killed_in_the_middle_are_each_done_once(
+  write, tmp_path, capsys, monkeypatch
+):
   monkeypatch.chdir(ROOT)
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path / 'jax'))
+  monkeypatch.setenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
   fields = {
     'num_steps': '2',
     'optimizer.warmup_steps': '1',
+    'optimizer.end_learning_rate': '0',
     'data.cache': str(tmp_path / 'cache'),
     'model.num_layers': '1',
     'log.sample_every': '0',
     'log.boards': '()',
   }
-  path = write('over.values("optimizer.learning_rate", 1e-3)')
-  sweep.main(Asked(DEBUG.path, fields), path, str(tmp_path / 'runs'))
-  [row] = table(tmp_path / 'runs')
-  assert row['status'] == 'ended' and row['step'] == '2'
-  lines = tmp_path.glob('runs/runs/*/metrics.jsonl')
-  last = json.loads(next(lines).read_text().splitlines()[-1])
-  assert float(row['loss']) == last['loss'] == said(capsys)['best']['loss']
+  root, path = tmp_path / 'runs', write(SIX)
+  argv = [f'--config={DEBUG.path}', f'--sweep={path}', f'--workdir={root}']
+  argv += [f'--config.{key}={value}' for key, value in fields.items()]
+  running = subprocess.Popen(
+    [sys.executable, '-m', 'experiments.sweep', *argv],
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+    start_new_session=True,
+  )
+  limit = time.monotonic() + 200
+  while not (root / 'runs' / NAMES[2] / 'metrics.jsonl').exists():
+    assert running.poll() is None and time.monotonic() < limit
+    time.sleep(0.01)
+  os.killpg(running.pid, signal.SIGKILL)
+  running.wait()
+  results = {p: p.stat().st_mtime_ns for p in root.rglob('result.json')}
+  assert len(results) == 2
+  sweep.main(Asked(DEBUG.path, fields), path, str(root))
+  assert {p: p.stat().st_mtime_ns for p in results} == results
+  rows = table(root)
+  assert [row['run'] for row in rows] == NAMES
+  for row in rows:
+    lines = (root / 'runs' / row['run'] / 'metrics.jsonl').read_text()
+    last = json.loads(lines.splitlines()[-1])
+    assert (row['status'], row['step'], last['step']) == ('ended', '2', 2)
+    assert float(row['loss']) == last['loss']
+  assert said(capsys)['runs'] == {'ended': 6}
