@@ -45,7 +45,7 @@ def main(
   workdir: str,
   metric: str = 'loss',
   dry_run: bool = False,
-  to: Literal['', 'local', 'slurm'] = '',
+  to: Literal['local', 'slurm'] | None = None,
   **arguments: Any,
 ) -> int | None:
   """Trains all runs of a sweep that have not been yet.
