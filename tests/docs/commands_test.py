@@ -13,6 +13,7 @@ import pathlib
 import re
 import runpy
 import sys
+import warnings
 import zipfile
 
 import pytest
@@ -152,7 +153,10 @@ def run(argv: list[str], place: pathlib.Path) -> None:
   os.chdir(place)
   sys.argv = [module, *flags, *shorter(argv)]
   try:
-    runpy.run_module(module, run_name='__main__')
+    with warnings.catch_warnings():
+      # It may have been imported before: then it is executed once more.
+      warnings.filterwarnings('ignore', '.*found in sys.modules')
+      runpy.run_module(module, run_name='__main__')
   except SystemExit as ended:
     assert not ended.code, sys.argv
   finally:

@@ -71,12 +71,13 @@ def test_mlflow_has_one_run_with_its_config_curves_and_texts(
 def test_weights_and_biases_offline_has_config_curve_and_texts(
   workdir, monkeypatch
 ):
-  pytest.importorskip('wandb')
+  wandb = pytest.importorskip('wandb')
   monkeypatch.setenv('WANDB_MODE', 'offline')
   show(workdir, 'wandb', 0, 4)
   first = json.loads((workdir / 'boards.json').read_text())
   show(workdir, 'wandb', 4, 8)
   assert json.loads((workdir / 'boards.json').read_text()) == first
+  wandb.teardown()  # Its own process has written all when it has ended.
   files = sorted(
     workdir.glob(f'wandb/offline-run-*/run-{first["wandb"]}.wandb')
   )
