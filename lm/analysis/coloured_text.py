@@ -53,17 +53,7 @@ def token_losses(
   inputs: Mapping[str, Any],
   targets: Int[Array, 'B L'] | Int[np.ndarray, 'B L'],
 ) -> Float[Array, 'B L']:
-  """Returns the cross-entropy of each target, in nats.
-
-  Args:
-    model: Any of `lm.models` that scores tokens.
-    params: Of the model.
-    inputs: Its keyword arguments.
-    targets: What is to be answered at each place, as an objective has them.
-
-  Raises:
-    UserError: The model scores no tokens.
-  """
+  """Returns the nats of each target; the arguments are `answers.of_tokens`'s."""
   return answers.of_tokens(model, params, inputs, targets).nats
 
 

@@ -73,6 +73,19 @@ def test_six_runs_become_six_rows_and_a_picture(
   assert {*starts(root).values()} == {1} and len(starts(root)) == 9
 
 
+def killed_in_the_third(running, root):
+  """Kills a sweep in its third run; returns when each of the two had ended."""
+  limit = time.monotonic() + 200
+  while not (root / 'runs' / NAMES[2] / 'metrics.jsonl').exists():
+    assert running.poll() is None and time.monotonic() < limit
+    time.sleep(0.01)
+  os.killpg(running.pid, signal.SIGKILL)
+  running.wait()
+  results = {p: p.stat().st_mtime_ns for p in root.rglob('result.json')}
+  assert len(results) == 2
+  return results
+
+
 @pytest.mark.processes
 def test_killed_in_the_middle_no_run_is_done_twice(
   trained, stub, write, tmp_path, capsys
@@ -92,22 +105,15 @@ def test_killed_in_the_middle_no_run_is_done_twice(
     env=os.environ | {'JAX_PLATFORMS': 'cpu'},
     start_new_session=True,  # So that its run is killed with it.
   )
-  limit = time.monotonic() + 100
-  third = root / 'runs' / NAMES[2] / 'metrics.jsonl'
-  while not third.exists():
-    assert running.poll() is None and time.monotonic() < limit
-    time.sleep(0.01)
-  os.killpg(running.pid, signal.SIGKILL)
-  running.wait()
-  results = {p: p.stat().st_mtime_ns for p in root.rglob('result.json')}
-  assert len(results) == 2
+  results = killed_in_the_third(running, root)
   sweep.main(slowly, path, str(root))
   assert [row['run'] for row in table(root)] == NAMES
   assert {row['status'] for row in table(root)} == {'ended'}
   assert {p: p.stat().st_mtime_ns for p in results} == results
   # The third was begun twice, and went on: four evaluations, not more.
   assert starts(root) == dict.fromkeys(NAMES, 1) | {NAMES[2]: 2}
-  assert len(third.read_text().splitlines()) == 4
+  third = (root / 'runs' / NAMES[2] / 'metrics.jsonl').read_text()
+  assert len(third.splitlines()) == 4
   assert said(capsys)['runs'] == {'ended': 6}
 
 
@@ -401,14 +407,7 @@ def test_six_real_runs_killed_in_the_middle_are_each_done_once(
     stderr=subprocess.DEVNULL,
     start_new_session=True,
   )
-  limit = time.monotonic() + 200
-  while not (root / 'runs' / NAMES[2] / 'metrics.jsonl').exists():
-    assert running.poll() is None and time.monotonic() < limit
-    time.sleep(0.01)
-  os.killpg(running.pid, signal.SIGKILL)
-  running.wait()
-  results = {p: p.stat().st_mtime_ns for p in root.rglob('result.json')}
-  assert len(results) == 2
+  results = killed_in_the_third(running, root)
   sweep.main(Asked(DEBUG.path, fields), path, str(root))
   assert {p: p.stat().st_mtime_ns for p in results} == results
   rows = table(root)
