@@ -4,7 +4,8 @@
 
 DIR has wikitext2/train.txt and valid.txt, blimp/BLiMP.zip, sst2/train.tsv and
 dev.tsv. Adds NAME.json to benchmarks/results/studies: the report.json of
-`experiments.compare`, with numbers rounded and the folder of data called DIR.
+`experiments.compare`, with numbers rounded and the folder of data called DIR;
+and its tables to the study's page of docs/studies.
 Half an hour to an hour each on 2 cores; the runs stay in --workdir, and the same
 command again goes on with them.
 """
@@ -17,11 +18,11 @@ import sys
 import time
 from typing import Any
 
+from benchmarks import study_pages
+from benchmarks.study_pages import RESULTS
 from experiments import command
 from lm.types import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / 'benchmarks/results/studies'
 STUDIES = (
   'families',
   'bert_to_roberta',
@@ -66,10 +67,13 @@ def main(
       stdout=subprocess.DEVNULL,
     )
     minutes[name] = (time.time() - began) / 60
-    found = json.loads((place / 'report.json').read_text())
+    found = rounded(json.loads((place / 'report.json').read_text()))
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rounded(found), indent=1).replace(data, 'DIR')
+    text = json.dumps(found, indent=1).replace(data, 'DIR')
     (pathlib.Path(out) / f'{name}.json').write_text(text + '\n')
+    page = study_pages.PAGES / f'{name}.md'
+    if out == str(RESULTS) and page.exists():
+      study_pages.write(page, found)
   command.report({'minutes': minutes})
 
 

@@ -55,7 +55,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which family makes most of a small budget: one that is asked for every'
     ' token, for masked ones, or for spans?'
   )
-  study.budget = config_dict.create(flops=1.5e13)
+  study.budget = config_dict.create(flops=1.2e13)
   # What the family's own config would set otherwise.
   study.shared.optimizer = {
     'name': 'adamw',

@@ -45,7 +45,7 @@ class Bar(NamedTuple):
   high: float | None = None
 
 
-Points = Sequence[tuple[float | int, float | int | None]]
+Points = Sequence[Sequence[float | int | None]]  # Each where, and how high.
 Runs = Sequence[Points]  # Of one variant, one of each seed.
 
 

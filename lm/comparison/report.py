@@ -210,18 +210,19 @@ def interval_table(found: Mapping[str, Any]) -> Table:
 
 
 def _ladder(found: Mapping[str, Any]) -> list[str]:
-  law = found['power_law']
-  if law is None:
-    return []
-  exponent = law['exponent']
-  return [
-    html.paragraph(
-      f'The loss falls as {law["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
-      ' being the parameters without tables of embeddings; with 95% confidence'
-      f' the exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
-      f' ({exponent["method"]}).'
-    )
-  ]
+  fitted = found['power_law']
+  return [] if fitted is None else [html.paragraph(law(fitted))]
+
+
+def law(fitted: Mapping[str, Any]) -> str:
+  """Returns a power law of the loss, with the interval of its exponent."""
+  exponent = fitted['exponent']
+  return (
+    f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
+    ' being the parameters without tables of embeddings; with 95% confidence'
+    f' the exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
+    f' ({exponent["method"]}).'
+  )
 
 
 def _curves(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import studies
+from benchmarks import studies, study_pages
 from experiments import config_file
 from lm.comparison import study as parsed
 
@@ -13,7 +13,7 @@ NOT_RUN = studies.STUDIES  # Those whose results are not here yet.
 
 def test_every_study_is_listed():
   found = {
-    path.stem for path in (studies.ROOT / 'configs/compare').glob('*.py')
+    path.stem for path in (study_pages.ROOT / 'configs/compare').glob('*.py')
   }
   assert {*studies.STUDIES} == found - {'__init__', 'small'}
 
@@ -22,14 +22,17 @@ def test_every_study_is_listed():
 def test_what_is_kept_answers_the_question_that_is_asked_today(
   name, monkeypatch
 ):
-  monkeypatch.chdir(studies.ROOT)
-  kept = studies.RESULTS / f'{name}.json'
+  monkeypatch.chdir(study_pages.ROOT)
+  kept = study_pages.RESULTS / f'{name}.json'
   path = f'configs/compare/{name}.py'
   study = parsed.parse(path, config_file.read(path))
   if not kept.exists():
     assert name in NOT_RUN
     return
   found = json.loads(kept.read_text())
+  page = study_pages.PAGES / f'{name}.md'
+  assert page.exists() == page.with_suffix('.png').exists()
+  assert page.exists() == (name not in NOT_RUN)
   assert found['question'] == study.question
   if name in NOT_RUN:  # A trial, for the notebooks.
     assert found['study']['budget'] < study.budget
@@ -48,3 +51,29 @@ def test_numbers_keep_six_digits():
     'a': [1.23457, 1234570.0, 3, None, float('inf')],
     'b': 'c',
   }
+
+
+def test_a_page_has_the_tables_of_what_is_kept():
+  for page in study_pages.PAGES.glob('*.md'):
+    found = json.loads((study_pages.RESULTS / f'{page.stem}.json').read_text())
+    text = page.read_text()
+    assert study_pages.renewed(text, page.stem, found) == text
+    assert found['question'] in text.replace('\n', ' ')
+
+
+@pytest.mark.parametrize('name', ['families', 'scaling'])
+def test_between_two_marks_a_page_is_made_anew(name, tmp_path):
+  found = json.loads((study_pages.RESULTS / f'{name}.json').read_text())
+  page = tmp_path / f'{name}.md'
+  first, last = study_pages.FIRST, study_pages.LAST
+  page.write_text(f'Why?\n\n{first}\nold\n{last}\n\nThis is why.\n')
+  study_pages.write(page, found)
+  text = page.read_text()
+  assert text.startswith('Why?\n') and text.endswith('\nThis is why.\n')
+  assert 'old' not in text and f']({name}.png)' in text
+  assert page.with_suffix('.png').stat().st_size > 1000
+  for variant, each in found['terms'].items():
+    assert f'| {variant} | {each["parameters"]:,} |' in text
+  assert ('The loss falls as' in text) == (name == 'scaling')
+  with pytest.raises(ValueError, match=f'The page of {name} has no <!--'):
+    study_pages.renewed('Why?', name, found)
