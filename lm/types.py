@@ -1,8 +1,10 @@
 """The axis glossary, and the structures that data, model and loss share.
 
-B  batch        L  length (Q of queries, T of keys, S of a source)
-D  embedding    H  heads    K  one head    F  feed-forward
-V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
+The letters stand in the signatures of all modules:
+
+    B  batch        L  length (Q of queries, T of keys, S of a source)
+    D  embedding    H  heads    K  one head    F  feed-forward
+    V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
 """
 
 import functools

@@ -14,9 +14,9 @@ def table(
 ) -> Table:
   """Returns what the model reads and is asked for at each place of a row.
 
-    place         0      1    2       3
-    reads         [CLS]  the  [MASK]  sat
-    is asked for              cat
+      place         0      1    2       3
+      reads         [CLS]  the  [MASK]  sat
+      is asked for              cat
 
   Of a model with an encoder, `source` is what that reads. Packed documents are
   told apart by `document`.

@@ -227,8 +227,9 @@ def with_data(study: Study, data: str) -> Study:
 def flat(sections: Mapping[str, Any]) -> dict[str, Any]:
   """Returns sections as dotted keys.
 
-  >>> flat({'seed': 1, 'model': {'num_layers': 2}})
-  {'seed': 1, 'model.num_layers': 2}
+  Examples:
+    >>> flat({'seed': 1, 'model': {'num_layers': 2}})
+    {'seed': 1, 'model.num_layers': 2}
   """
   found = {}
   for key, value in sections.items():

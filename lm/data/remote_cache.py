@@ -1,7 +1,9 @@
 """What is made once for all machines: copied from a URL, or made and put there.
 
-URL/tokens-0123456789abcdef/     a token store, its meta.json written last
-URL/tokenizer-0123456789abcdef/  a tokenizer, its tokenizer.json written last
+It holds:
+
+    URL/tokens-0123456789abcdef/     a token store, its meta.json written last
+    URL/tokenizer-0123456789abcdef/  a tokenizer, its tokenizer.json written last
 """
 
 import pathlib

@@ -2,10 +2,10 @@
 
 A directory of them has
 
-  job.pickle           what there is to do
-  00003-of-00040.npys  what became of a part of the text, whole or not there
-  index.json           how large each is, its sum, and what is in it
-  failure.txt          what is wrong with the text, if something is
+    job.pickle           what there is to do
+    00003-of-00040.npys  what became of a part of the text, whole or not there
+    index.json           how large each is, its sum, and what is in it
+    failure.txt          what is wrong with the text, if something is
 
 A shard is made of the text alone, so it does not matter which machine makes it,
 whether two do, or whether one that was killed had begun.

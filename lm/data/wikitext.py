@@ -35,8 +35,9 @@ _RULES = tuple(
 def detokenize(line: str) -> str:
   """Returns a line as it was before it was cut into words.
 
-  >>> detokenize(" The 10 @,@ 000 people 's <unk> ( of Paris ) came .")
-  "The 10,000 people's (of Paris) came."
+  Examples:
+    >>> detokenize(" The 10 @,@ 000 people 's <unk> ( of Paris ) came .")
+    "The 10,000 people's (of Paris) came."
   """
   line = _HEADING.sub(r'\1', line).strip()
   for pattern, replacement in _RULES:

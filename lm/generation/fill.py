@@ -120,8 +120,8 @@ def put_back(
 ) -> Int[np.ndarray, '_']:
   """Returns a source with what a T5 wrote in the places of its sentinels.
 
-  source  The <0> sat <1> .      made  <0> big cat <1> down <2>
-  gives   The big cat sat down .
+      source  The <0> sat <1> .      made  <0> big cat <1> down <2>
+      gives   The big cat sat down .
 
   Args:
     source: Tokens with sentinels.

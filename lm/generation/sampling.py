@@ -70,8 +70,9 @@ def greedy(logits: Float[Array, 'B V']) -> Int[Array, 'B']:
 def keep_top_k(logits: Float[Array, 'B V'], k: int) -> Float[Array, 'B V']:
   """Keeps the `k` best tokens, and those equal to the last of them.
 
-  >>> keep_top_k([[1., 4., 2., 3.]], 2)
-  [[-inf, 4., -inf, 3.]]
+  Examples:
+    >>> keep_top_k([[1., 4., 2., 3.]], 2)
+    [[-inf, 4., -inf, 3.]]
   """
   best, _ = jax.lax.top_k(logits, min(k, logits.shape[-1]))
   return jnp.where(logits < best[:, -1:], -jnp.inf, logits)
@@ -84,8 +85,9 @@ def keep_top_p(
 
   Tokens equal to the last one kept are kept too (Holtzman et al. 2020, 3.1).
 
-  >>> keep_top_p(log([[0.1, 0.5, 0.1, 0.3]]), 0.6)
-  log([[0, 0.5, 0, 0.3]])
+  Examples:
+    >>> keep_top_p(log([[0.1, 0.5, 0.1, 0.3]]), 0.6)
+    log([[0, 0.5, 0, 0.3]])
   """
   # The border is found by halving: to sort a vocabulary takes a CPU as long as
   # to read a small model.

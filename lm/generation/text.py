@@ -187,10 +187,11 @@ def shown(
 ) -> tuple[str, str | None]:
   """Returns what of `text` will stay whatever follows, and why it ended.
 
-  >>> shown('One. Tw', ['Two'], None)
-  ('One. ', None)
-  >>> shown('One. Two', ['Two'], None)
-  ('One. ', 'stop')
+  Examples:
+    >>> shown('One. Tw', ['Two'], None)
+    ('One. ', None)
+    >>> shown('One. Two', ['Two'], None)
+    ('One. ', 'stop')
   """
   found = [text.index(end) for end in stop if end in text]
   if found:

@@ -74,8 +74,8 @@ def causal_lm(
 def shift(examples: Examples) -> Batch:
   """Asks each token for the next one of its document.
 
-  tokens       5 6 7 8 9 0        inputs   5 6 7 8 9     targets  6 7 8 9 0
-  segment_ids  1 1 1 2 2 0        segments 1 1 1 2 2     weights  1 1 0 1 0
+      tokens       5 6 7 8 9 0        inputs   5 6 7 8 9     targets  6 7 8 9 0
+      segment_ids  1 1 1 2 2 0        segments 1 1 1 2 2     weights  1 1 0 1 0
 
   A token is not asked for the first one of the next document, nor for padding.
   """

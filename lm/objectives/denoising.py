@@ -142,8 +142,10 @@ def finish(
 def two_rows(pair: Rows, start_id: int) -> Batch:
   """Returns a batch for an encoder and a decoder.
 
-  source  5 <0> 8 </s>    decoder reads  <pad> <0> 6  7
-                          and is asked    <0>   6  7 </s>
+  For instance:
+
+      source  5 <0> 8 </s>    decoder reads  <pad> <0> 6  7
+                              and is asked    <0>   6  7 </s>
   """
   read = np.full_like(pair.target, start_id)
   read[:, 1:] = pair.target[:, :-1]
@@ -159,9 +161,11 @@ def two_rows(pair: Rows, start_id: int) -> Batch:
 def one_row(pair: Rows, pad_id: int, prefix_visible: bool) -> Batch:
   """Returns a batch for a decoder: what it is to write follows what it reads.
 
-  tokens   5 <0> 8 </s> <0> 6  7
-  prefix   1  1  1  1    0  0  0     of all that it may see at once
-  targets             <0> 6 7 </s>
+  For instance:
+
+      tokens   5 <0> 8 </s> <0> 6  7
+      prefix   1  1  1  1    0  0  0     of all that it may see at once
+      targets             <0> 6 7 </s>
   """
   both = np.concatenate([pair.source, pair.target], axis=1)
   kept = [

@@ -153,9 +153,11 @@ def hidden(
 ) -> Batch:
   """Returns a batch that shows `tokens` and asks for what was chosen.
 
-  text      [CLS] the cat sat [SEP]     predict_at  2   0
-  tokens    [CLS] the [M] sat [SEP]     targets    cat [CLS]
-                                        weights     1   0
+  For instance:
+
+      text      [CLS] the cat sat [SEP]     predict_at  2   0
+      tokens    [CLS] the [M] sat [SEP]     targets    cat [CLS]
+                                            weights     1   0
   """
   passed_on = {name: examples[name] for name in PASSED_ON if name in examples}
   return Batch(

@@ -152,9 +152,11 @@ def word_numbers(
 ) -> Int[np.ndarray, 'B L']:
   """Counts words from 0; a special token is one, and no document shares any.
 
-  tokens       [CLS] un ##believ ##able !  [SEP]
-  word_starts    0    1    0       0    1    0
-  numbers        0    1    1       1    2    3
+  For instance:
+
+      tokens       [CLS] un ##believ ##able !  [SEP]
+      word_starts    0    1    0       0    1    0
+      numbers        0    1    1       1    2    3
   """
   starts = examples['word_starts'].copy()
   starts[:, 1:] |= ~free[:, 1:] | ~free[:, :-1]

@@ -139,10 +139,10 @@ def corrupt(
 ) -> Texts:
   """Returns the text without the noise, and the noise without the text.
 
-  tokens  Thank you for inviting me to your party last week .
-  noise     0    0   1     1     0  0   0    0     1    0   0
-  source  Thank you <0> me to your party <1> week .
-  target  <0> for inviting <1> last
+      tokens  Thank you for inviting me to your party last week .
+      noise     0    0   1     1     0  0   0    0     1    0   0
+      source  Thank you <0> me to your party <1> week .
+      target  <0> for inviting <1> last
 
   Each span of noise has a sentinel of its own. Where noise begins or ends a
   text, T5's code marks the text between in the target instead; for the masks

@@ -65,8 +65,10 @@ def in_one_row(
 ) -> Batch:
   """Asks each token for the next one of its document, after the prefix.
 
-  tokens   5 6 7 8 9     targets  6 7 8 9 4
-  prefix   1 1 1 0 0     weights  0 0 1 1 1
+  For instance:
+
+      tokens   5 6 7 8 9     targets  6 7 8 9 4
+      prefix   1 1 1 0 0     weights  0 0 1 1 1
   """
   before = prefix(examples, index, seed)
   batch = shift(examples)

@@ -15,7 +15,9 @@ def compact(
 ) -> tuple[Shaped[np.ndarray, 'B width'], Int[np.ndarray, 'B']]:
   """Returns what is kept of each row, moved to the left, and how much it is.
 
-  values  5 6 7 8    kept  0 1 0 1    width 3 gives  6 8 0  and  2
+  For instance:
+
+      values  5 6 7 8    kept  0 1 0 1    width 3 gives  6 8 0  and  2
   """
   sizes = kept.sum(axis=1)
   rows = np.full((len(values), width), fill, values.dtype)

@@ -1,8 +1,9 @@
 """Dialogues: turns of two speakers, one after the other.
 
->>> read(Request('train.zip'))
-{'id': 'dialogues_train:1', 'where': 'train.zip!train/dialogues_train.txt:1',
- 'turns': ['Say , Jim , how about going for a few beers after dinner ?', ...]}
+Examples:
+  >>> read(Request('train.zip'))
+  {'id': 'dialogues_train:1', 'where': 'train.zip!train/dialogues_train.txt:1',
+   'turns': ['Say , Jim , how about going for a few beers after dinner ?', ...]}
 """
 
 from collections.abc import Iterator, Sequence

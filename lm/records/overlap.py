@@ -2,8 +2,8 @@
 
 As in GPT-3 (Brown et al. 2020, appendix C): a text is dirty if any of its
 N-grams of words is in the training set, whatever the case and the punctuation.
-There N is the 5th percentile of the length of the test's texts, between 8 and
-13. A character of Chinese or Japanese counts as a word.
+There N is the 5th percentile of the length of the test's texts, from 8 to 13. A
+character of Chinese or Japanese counts as a word.
 """
 
 import re
@@ -48,8 +48,9 @@ class Overlap(NamedTuple):
 def words(text: str) -> list[str]:
   """Returns the words of a text in small letters, without punctuation.
 
-  >>> words("It's 2 o'clock: 你好!")
-  ['its', '2', 'oclock', '你', '好']
+  Examples:
+    >>> words("It's 2 o'clock: 你好!")
+    ['its', '2', 'oclock', '你', '好']
   """
   plain = unicodedata.normalize('NFKC', text).casefold()
   return _WORD.findall(re.sub(r"['’_]", '', plain))
@@ -102,8 +103,10 @@ def usual_size(lengths: Sequence[int]) -> int:
 def table(found: Mapping[str, Overlap]) -> str:
   """Returns a table of the sets of these names, to be printed.
 
-  set   texts  exact         8-gram (of 120)  13-gram (of 80)
-  dev     300  12 (4.0%)      30 (10.0%)        9 (3.0%)
+  For instance:
+
+      set   texts  exact         8-gram (of 120)  13-gram (of 80)
+      dev     300  12 (4.0%)      30 (10.0%)        9 (3.0%)
   """
   sizes = sorted({n for one in found.values() for n in one.ngrams})
   rows = [['set', 'texts', 'exact', 'GPT-3', *(f'{n}-gram' for n in sizes)]]

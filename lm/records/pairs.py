@@ -1,8 +1,9 @@
 """Texts with the texts that are to be written for them: translations, summaries.
 
->>> read(Request('train.{en,de}.gz'))
-{'id': 'train:1', 'where': 'train.en.gz:1', 'source': 'Two young, White males',
- 'target': 'Zwei junge weiße Männer'}
+Examples:
+  >>> read(Request('train.{en,de}.gz'))
+  {'id': 'train:1', 'where': 'train.en.gz:1', 'source': 'Two young, White males',
+   'target': 'Zwei junge weiße Männer'}
 """
 
 import re

@@ -1,10 +1,11 @@
 """Questions about a context, whose answers stand in it at known offsets.
 
->>> read(Request('dev-v2.0.json'))
-{'id': '68cf05f6', 'where': 'dev-v2.0.json:entry 1', 'title': 'Normans',
- 'context': 'The Normans ... to Normandy, a region in France. ...',
- 'question': 'In what country is Normandy located?',
- 'answers': [{'text': 'France', 'start': 159}]}
+Examples:
+  >>> read(Request('dev-v2.0.json'))
+  {'id': '68cf05f6', 'where': 'dev-v2.0.json:entry 1', 'title': 'Normans',
+   'context': 'The Normans ... to Normandy, a region in France. ...',
+   'question': 'In what country is Normandy located?',
+   'answers': [{'text': 'France', 'start': 159}]}
 
 A context is never stripped, as offsets are counted in its characters.
 """

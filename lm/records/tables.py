@@ -54,8 +54,9 @@ class Asked(NamedTuple):
 def parse(columns: Sequence[str], fields: Fields) -> Asked:
   """Returns what a config's `columns` say of the fields of a record.
 
-  >>> parse(('text=sentence', 'label?=label'), texts.FIELDS).columns
-  {'text': 'sentence', 'label': 'label'}
+  Examples:
+    >>> parse(('text=sentence', 'label?=label'), texts.FIELDS).columns
+    {'text': 'sentence', 'label': 'label'}
   """
   found, optional, header = {}, set(), None
   for column in columns:

@@ -36,8 +36,9 @@ class Broken(NamedTuple):
 def split(tag: str) -> tuple[str, str]:
   """Returns what a tag says of its word, and the type of its entity.
 
-  >>> split('B-creative-work')
-  ('B', 'creative-work')
+  Examples:
+    >>> split('B-creative-work')
+    ('B', 'creative-work')
   """
   match = _TAG.fullmatch(tag)
   return (match[1] or 'O', match[2] or '') if match else ('', '')

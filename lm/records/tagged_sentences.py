@@ -1,8 +1,9 @@
 """Words with tags that say where the named entities are, as IOB2 has them.
 
->>> read(Request('train.conll'))
-{'id': 'train:1', 'where': 'train.conll:1', 'words': ['New', 'York', '!'],
- 'tags': ['B-location', 'I-location', 'O']}
+Examples:
+  >>> read(Request('train.conll'))
+  {'id': 'train:1', 'where': 'train.conll:1', 'words': ['New', 'York', '!'],
+   'tags': ['B-location', 'I-location', 'O']}
 
 Tags in another scheme are converted; which one it is, all files that are read
 together decide: see `tag_schemes`.

@@ -1,7 +1,8 @@
 """Texts and pairs of texts with a label each, as for classification.
 
->>> read(Request('dev.tsv', columns=('text=sentence', 'label=label')))
-{'id': 'dev:1', 'where': 'dev.tsv:2', 'text': 'a charming journey', 'label': '1'}
+Examples:
+  >>> read(Request('dev.tsv', columns=('text=sentence', 'label=label')))
+  {'id': 'dev:1', 'where': 'dev.tsv:2', 'text': 'a charming journey', 'label': '1'}
 
 A column named as `score` instead of `label` is one of numbers, for regression.
 """

@@ -1,8 +1,9 @@
 """Entries of TensorFlow Datasets, by the names of a record's fields.
 
->>> entries(Request('glue/sst2', 'validation'), texts.FIELDS)
-Entry('glue/sst2 validation:entry 1', 'validation:1', {'text': 'a charming ...',
- 'label': 'positive', 'id': 1})
+Examples:
+  >>> entries(Request('glue/sst2', 'validation'), texts.FIELDS)
+  Entry('glue/sst2 validation:entry 1', 'validation:1', {'text': 'a charming ...',
+   'label': 'positive', 'id': 1})
 
 What TFDS numbers, as classes, has its name here; -1, which stands for a class
 that is not told, becomes None.

@@ -3,13 +3,13 @@
 Each form turns a text, of which some tokens are scored, into rows. With the
 text `the cat sat down`, of which `cat sat` is scored:
 
-  left_to_right  the → cat → sat → down, the answers at the last three; where
-                 nothing precedes what is scored, the token that begins or ends
-                 texts does
-  pll            the [M] sat down, the cat [M] down
-  pll_word_l2r   the same, and with a token all later ones of its word hidden
-  spans          the <0> down   and its decoder:  <0> cat sat <1>
-  target         the            and its decoder:  cat sat
+    left_to_right  the → cat → sat → down, the answers at the last three; where
+                   nothing precedes what is scored, the token that begins or ends
+                   texts does
+    pll            the [M] sat down, the cat [M] down
+    pll_word_l2r   the same, and with a token all later ones of its word hidden
+    spans          the <0> down   and its decoder:  <0> cat sat <1>
+    target         the            and its decoder:  cat sat
 """
 
 from collections.abc import Callable, Iterator

@@ -5,10 +5,10 @@ not scored before. So every token is scored once, with at least `length -
 stride` tokens in view. With a length of 4 and a stride of 2, and `>` for what a
 text begins after:
 
-  reads  > 0 1 2   scores  0 1 2 3
-         1 2 3 4               4 5
-         3 4 5 6                 6 7
-         4 5 6 7                   8    full to the last
+    reads  > 0 1 2   scores  0 1 2 3
+           1 2 3 4               4 5
+           3 4 5 6                 6 7
+           4 5 6 7                   8    full to the last
 """
 
 import math

@@ -191,8 +191,9 @@ def exchanges(
 def lines(turns: Sequence[str], speakers: Sequence[str]) -> list[str]:
   r"""Returns the parts of a prompt: a line for each turn, and who replies.
 
-  >>> lines(['Hello!', 'How are you?'], ('A: ', 'B: '))
-  ['B: Hello!\n', 'A: How are you?\n', 'B:']
+  Examples:
+    >>> lines(['Hello!', 'How are you?'], ('A: ', 'B: '))
+    ['B: Hello!\n', 'A: How are you?\n', 'B:']
   """
   behind = range(len(turns), 0, -1)  # The last turn is of the first speaker.
   said = [

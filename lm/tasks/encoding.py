@@ -1,8 +1,10 @@
 """Texts as rows of tokens between a family's marks, each with its place.
 
-BERT      [CLS] a a [SEP] b b [SEP]
-RoBERTa   <s> a a </s> </s> b b </s>
-GPT, T5   a a <end> b b <end>
+By family:
+
+    BERT      [CLS] a a [SEP] b b [SEP]
+    RoBERTa   <s> a a </s> </s> b b </s>
+    GPT, T5   a a <end> b b <end>
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,10 @@
 """Predictions as files, whole or not at all, and read again.
 
-jsonl  predictions.jsonl: {"id": ..., "prediction": ..., and more} a line
-glue   CoLA.tsv, SST-2.tsv, ...: what GLUE's server takes
-squad  predictions.json, and na_prob.json: what SQuAD's programs take
+The formats:
+
+    jsonl  predictions.jsonl: {"id": ..., "prediction": ..., and more} a line
+    glue   CoLA.tsv, SST-2.tsv, ...: what GLUE's server takes
+    squad  predictions.json, and na_prob.json: what SQuAD's programs take
 """
 
 import json

@@ -1,9 +1,9 @@
 """Exact match and F1 of answers found in a text, by the official rules.
 
-  '1.1'   SQuAD (Rajpurkar et al. 2016): words; every question has an answer.
-          Also for German and other languages that part words by spaces.
-  '2.0'   SQuAD 2.0 (Rajpurkar et al. 2018): some have none, and '' says so.
-  'cmrc'  CMRC 2018 (Cui et al. 2019) and DRCD: Chinese, by characters.
+    '1.1'   SQuAD (Rajpurkar et al. 2016): words; every question has an answer.
+            Also for German and other languages that part words by spaces.
+    '2.0'   SQuAD 2.0 (Rajpurkar et al. 2018): some have none, and '' says so.
+    'cmrc'  CMRC 2018 (Cui et al. 2019) and DRCD: Chinese, by characters.
 
 Scores are out of 100. They have the names that the official programs give them;
 docs/metrics.md tells the rules.

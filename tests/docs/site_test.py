@@ -1,5 +1,6 @@
 """The site is built without a complaint, and every link leads somewhere."""
 
+import html
 import re
 import subprocess
 import sys
@@ -38,6 +39,26 @@ def test_every_package_has_a_page_of_its_interface():
   assert pages == packages | {'lm'}
 
 
+def lost_form(page: str) -> list[str]:
+  """Returns running text that was meant as columns, as a table or as a list.
+
+  What Markdown takes for text, since it is not indented by four spaces.
+  """
+  found = []
+  for text in re.findall(r'<(?:p|li|td)>(.*?)</(?:p|li|td)>', page, re.S):
+    prose = re.sub(r'<code>.*?</code>', '', text, flags=re.S)
+    prose = html.unescape(re.sub(r'<[^>]+>', '', prose))
+    if re.search(r'\S {3,}\S|\n *\||\n\d+\. |python -m |>>> ', prose):
+      found.append(prose)
+  return found
+
+
+def test_what_lost_its_form_is_found():
+  assert lost_form('<p>one   two</p><li>1. a\n2. b</li>')
+  assert lost_form('<p>Run python -m this:</p>') and lost_form('<p>a\n| b</p>')
+  assert not lost_form('<p>one two</p><code>a    b</code><p>see <code>c   d')
+
+
 @pytest.mark.peers
 @pytest.mark.slow
 def test_the_site_is_built_and_asks_nobody_for_anything(tmp_path):
@@ -64,5 +85,6 @@ def test_the_site_is_built_and_asks_nobody_for_anything(tmp_path):
       tag for tag in loaded.findall(page.read_text()) if 'canonical' not in tag
     ]
     assert not asked, (page, asked)
+    assert not lost_form(page.read_text()), page
   reference = (tmp_path / 'reference/objectives.html').read_text()
   assert 'lm.objectives.masked_lm.masked_lm' in reference
