@@ -1,0 +1,64 @@
+"""Both models are asked every form, and what they answer is kept."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from benchmarks import wikitext_models, zero_shot
+
+PAIRS = [('He goes home.', 'He go home.'), ('They go.', 'They goes.')]
+
+
+@pytest.fixture
+def data(tmp_path):
+  """A folder of data with two pairs and an article."""
+  lines = [
+    {
+      'sentence_good': good,
+      'sentence_bad': bad,
+      'UID': 'agreement',
+      'pairID': str(number),
+      'field': 'morphology',
+      'linguistics_term': 'agreement',
+    }
+    for number, (good, bad) in enumerate(PAIRS)
+  ]
+  for name in ('blimp', 'wikitext2'):
+    (tmp_path / name).mkdir()
+  with zipfile.ZipFile(tmp_path / 'blimp/BLiMP.zip', 'w') as archive:
+    text = ''.join(json.dumps(line) + '\n' for line in lines)
+    archive.writestr('data/agreement.jsonl', text)
+  (tmp_path / 'wikitext2/test.txt').write_text(
+    ' \n = A title = \n \n The cat sat on the mat , and stayed . \n'
+  )
+  return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_all_forms_are_asked_and_kept(data, tmp_path, monkeypatch, capsys):
+  def train(family, archive, workdir, steps):
+    assert archive == data / wikitext_models.FILES and steps == 0
+    argv = [f'--config=configs/{family}.py:debug', f'--workdir={workdir}']
+    started = [sys.executable, '-m', 'experiments.train', *argv]
+    subprocess.run(started, check=True, stdout=subprocess.DEVNULL)
+
+  monkeypatch.setattr(wikitext_models, 'train', train)
+  out = tmp_path / 'zero_shot.json'
+  zero_shot.main(str(data), str(tmp_path / 'runs'), out=str(out))
+  kept = json.loads(out.read_text())
+  assert kept == json.loads(capsys.readouterr().out.splitlines()[-1])
+  scores = kept['scores']
+  assert {family: {*found} for family, found in scores.items()} == {
+    'gpt': {'trained', 'left_to_right', 'perplexity'},
+    'bert': {'trained', 'pll', 'pll_word_l2r'},
+  }
+  for family, forms in zero_shot.FORMS.items():
+    assert scores[family]['trained'].keys() == {'step', 'loss'}
+    for form in forms:
+      assert scores[family][form]['form'] == form
+      assert scores[family][form]['accuracy'] in (0, 0.5, 1)
+  assert scores['gpt']['perplexity']['stride'] == zero_shot.STRIDE
