@@ -19,6 +19,7 @@ from lm.comparison import report
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/studies'
 PAGES = ROOT / 'docs/studies'
+OVER = ('seed', 'example', 'paradigm')  # What an interval is over.
 FIRST, LAST = '<!-- The report begins. -->', '<!-- The report ends. -->'
 
 
@@ -74,8 +75,7 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
   header, rows = differences(found)
   if rows:
     parts += [
-      f'Less {next(iter(found["terms"]))}, with 95% intervals over seeds (Welch) and'
-      ' over examples (paired bootstrap):',
+      f'Less {next(iter(found["terms"]))}, with 95% intervals:',
       markdown(header, rows),
     ]
   parts += [
@@ -88,20 +88,22 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def differences(found: Mapping[str, Any]) -> report.Table:
-  """Returns how each variant differs from the first, with both intervals."""
+  """Returns how each variant differs from the first, with its intervals."""
   base = next(iter(found['terms']))
-  rows: dict[tuple[str, str], list[str]] = {}
+  rows: dict[tuple[str, str], dict[str, str]] = {}
   for each in found['intervals']:
     if each['first'] == base:
       key = each['metric'], each['second']
-      row = rows.setdefault(key, [*key, f'{each["estimate"]:+.4f}', '-', '-'])
-      over_examples = each['method'].startswith('paired bootstrap')
+      row = rows.setdefault(key, {'difference': f'{each["estimate"]:+.4f}'})
+      over = next(over for over in OVER if over in each['method'])
       if each['low'] is not None:
-        row[4 if over_examples else 3] = (
-          f'{each["low"]:+.4f} to {each["high"]:+.4f}'
-        )
-  header = ['metric', 'variant', 'difference', 'over seeds', 'over examples']
-  return header, [*rows.values()]
+        row[over] = f'{each["low"]:+.4f} to {each["high"]:+.4f}'
+  used = [over for over in OVER if any(over in row for row in rows.values())]
+  header = ['metric', 'variant', 'difference', *(f'over {o}s' for o in used)]
+  return header, [
+    [*key, row['difference'], *(row.get(over, '-') for over in used)]
+    for key, row in rows.items()
+  ]
 
 
 def terms(found: Mapping[str, Any]) -> report.Table:

@@ -1,7 +1,8 @@
 """How sure a difference between two variants is.
 
 There are two questions, and an interval answers one of them. Would these same
-models differ on other examples? The bootstrap over examples says. Would models
+models differ on other examples? The bootstrap over examples says; where these are
+of kinds, and those of a kind alike, that over kinds says more. Would models
 trained with other seeds differ? Student's t over seeds says; from three seeds
 no resampling could, for it would see only two thirds of their variance.
 
@@ -150,6 +151,7 @@ def paired_bootstrap(
   level: float = 0.95,
   resamples: int = 10_000,
   seed: int = 0,
+  of: str = 'example',
 ) -> Interval:
   """Returns the interval of the difference of means, over other examples.
 
@@ -166,6 +168,7 @@ def paired_bootstrap(
     level: A share.
     resamples: How often the examples are drawn.
     seed: Of the draws.
+    of: What one of them is called.
 
   Raises:
     UserError: The examples are not the same.
@@ -176,7 +179,7 @@ def paired_bootstrap(
   mean = lambda runs: np.mean([[run[id] for id in ids] for run in runs], axis=0)
   differences = mean(second) - mean(first)
   n, counts = len(ids), (len(first), len(second))
-  counted = f'over {n:,} example{"s" * (n != 1)}'
+  counted = f'over {n:,} {of}{"s" * (n != 1)}'
   if not np.isfinite(differences).all():
     return _without(None, level, counted)
   each = np.array([1.0 if weights is None else weights[id] for id in ids])

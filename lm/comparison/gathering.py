@@ -146,9 +146,16 @@ def between(
   metrics: Sequence[str],
 ) -> list[dict[str, Any]]:
   """Returns the intervals of the second variant less the first, of each two."""
-  right = {
-    name: [results.answers(cell, study) for cell in own.values()]
-    for name, own in cells.items()
+  drawn = {  # What a bootstrap draws, by what one of it is called.
+    'example': results.answers,
+    'paradigm': results.paradigms,
+  }
+  answered = {
+    of: {
+      name: [read(cell, study) for cell in own.values()]
+      for name, own in cells.items()
+    }
+    for of, read in drawn.items()
   }
   found = []
   for metric, (first, second) in itertools.product(
@@ -161,12 +168,13 @@ def between(
     if not all(values):
       continue
     told = [intervals.welch(*values)]
-    answers = [
-      [own[metric] for own in right[name] if metric in own]
-      for name in (first, second)
-    ]
-    if all(answers):
-      told.append(intervals.paired_bootstrap(*answers))
+    for of, by_variant in answered.items():
+      answers = [
+        [own[metric] for own in by_variant[name] if metric in own]
+        for name in (first, second)
+      ]
+      if all(answers):
+        told.append(intervals.paired_bootstrap(*answers, of=of))
     found += [_told(metric, first, second, each) for each in told]
   return found
 

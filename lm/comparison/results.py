@@ -10,6 +10,7 @@ from typing import Any
 from lm.analysis import curves
 from lm.comparison.study import Study
 from lm.comparison.terms import Terms
+from lm.tasks import predictions
 from lm.training import run_config, run_log
 from lm.types import UserError
 
@@ -79,14 +80,37 @@ def forms(cell: pathlib.Path, study: Study) -> dict[str, str]:
 
 
 def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
-  """Returns which answers of a run are right, by score and by id."""
+  """Returns which answers of a run are right, by score or task and by id.
+
+  Of tasks, those whose metric is the share of answers that are the label.
+  """
   found = {}
   for asked in study.scores:
     path = cell / 'scores' / f'{asked.name}.jsonl'
     if path.exists():
       lines = map(json.loads, path.read_text().splitlines())
       found[asked.name] = {line['id']: line['right'] for line in lines}
-  return found
+  for task in study.tasks:
+    path = cell / 'tasks' / task.name / 'predictions.jsonl'
+    rows = predictions.read(path) if path.exists() else []
+    if task.metric == 'accuracy' and all('label' in row for row in rows):
+      found[task.name] = {
+        row['id']: row['prediction'] == row['label'] for row in rows
+      }
+  return {name: own for name, own in found.items() if own}
+
+
+def paradigms(cell: pathlib.Path, study: Study) -> dict[str, dict[str, float]]:
+  """Returns how much of each paradigm is right, of the scores that have any."""
+  found = {
+    asked.name: _json(cell / 'scores' / f'{asked.name}.json')
+    for asked in study.scores
+  }
+  return {
+    name: told['paradigms']
+    for name, told in found.items()
+    if told and 'paradigms' in told
+  }
 
 
 def speed(cell: pathlib.Path) -> float | None:

@@ -5,6 +5,7 @@ of the class, as T5 does (Raffel et al. 2020, 2.4), or a GPT after a prompt.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def classification(
     if written_form:
       values = [_read(text, classes, texts) for text in answers.texts]
       return [
-        {'id': row['id'], 'prediction': value, 'text': text}
+        {**_told(row), 'prediction': value, 'text': text}
         for row, value, text in zip(rows, values, answers.texts)
       ]
     return [
@@ -164,14 +165,19 @@ def _encode(reader, rows, classes, class_weights) -> Table:
   )
 
 
+def _told(row) -> dict[str, Any]:
+  """Returns which record it is, and its label where that is known."""
+  return {key: row[key] for key in ('id', 'label') if key in row}
+
+
 def _choose(row, scores, classes) -> Prediction:
   if not classes:
-    return {'id': row['id'], 'prediction': float(scores[0])}
+    return {**_told(row), 'prediction': float(scores[0])}
   scores = scores.astype(np.float64)
   shares = np.exp(scores - scores.max())
   shares /= shares.sum()
   return {
-    'id': row['id'],
+    **_told(row),
     'prediction': classes[int(np.argmax(scores))],
     'probabilities': dict(zip(classes, np.round(shares, 6).tolist())),
   }

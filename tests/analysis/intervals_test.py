@@ -46,6 +46,29 @@ def test_the_bootstrap_covers_a_known_difference(make):
   assert LEVELS[0] <= np.mean(found) <= LEVELS[1]
 
 
+def test_where_those_of_a_kind_are_alike_kinds_are_drawn():
+  # The truth is of all kinds that there might be, and not of these 60.
+  rng, of_kinds, of_examples = np.random.default_rng(9), [], []
+  for seed in range(DRAWS):
+    kinds = rng.normal(0.3, 1.0, size=(60, 1))
+    second = kinds + rng.normal(size=(60, 10))
+    for found, scores in (
+      (of_kinds, second.mean(axis=1)),
+      (of_examples, second.flat),
+    ):
+      interval = intervals.paired_bootstrap(
+        [by_id(np.zeros(len(scores)))],
+        [by_id(scores)],
+        resamples=500,
+        seed=seed,
+        of='kind',
+      )
+      assert f'over {len(scores)} kinds (BCa' in interval.method
+      found.append(holds(interval, 0.3))
+  assert LEVELS[0] <= np.mean(of_kinds) <= LEVELS[1]
+  assert np.mean(of_examples) < 0.7
+
+
 def test_several_seeds_of_the_same_models_cover_their_mean():
   # The truth is of these trained models, however seeds differ.
   rng, found = np.random.default_rng(1), []

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from benchmarks import applications
+from benchmarks import applications, draw_applications
 from experiments import config_file
 from lm.training.sections import SECTIONS
 from lm.types import UserError
@@ -52,3 +52,32 @@ def test_what_there_is_not_and_a_single_seed_are_refused(tmp_path):
     applications.main('data', only=('sst3',))
   with pytest.raises(UserError, match='--seeds=2'):
     applications.scores_of(tmp_path, 1)
+
+
+def test_the_page_says_what_was_measured():
+  page = (ROOT / 'docs/tasks.md').read_text()
+  for name, row in json.loads(applications.RESULTS.read_text()).items():
+    mean, std = row['summary']['mean'], row['summary']['std']
+    of_one = row['metric'] in ('accuracy', 'f1') and mean <= 1
+    scale, digits = (100, 1) if of_one else (1, 1)
+    if row['metric'] == 'loss':
+      digits = 2
+    told = f'{scale * mean:.{digits}f} ± {scale * std:.{digits}f}'
+    assert told in page, name
+    assert row['goal'] is None or mean >= row['goal']
+
+
+def test_a_task_is_drawn_in_a_panel_with_its_variants(tmp_path):
+  curve = {'step': [1, 2], 'mean': [0.1, 0.2], 'standard_deviation': [0, 0.1]}
+  last = {key: value[:1] for key, value in curve.items()}
+  row = {'metric': 'f1', 'curve': curve}
+  names = ('sst2', 'sst2_pretrained', 'resume', 'wnut17_scratch')
+  rows = {**dict.fromkeys(names, row), 'fitted': {**row, 'curve': last}}
+  panels = draw_applications.panels_of(rows)
+  assert {name: [*lines] for name, lines in panels.items()} == {
+    'sst2': ['from nothing', 'after WikiText-2'],
+    'resume': ['from nothing'],
+    'wnut17': ['its sizes alone'],
+  }
+  draw_applications.draw(rows, tmp_path / 'all.png')
+  assert (tmp_path / 'all.png').stat().st_size > 1000

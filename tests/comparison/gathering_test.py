@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lm.comparison import gathering, report, results
-from lm.comparison.study import Score
+from lm.comparison.study import Score, Task
 from tests.comparison import results_test, terms_test
 
 STUDY = dataclasses.replace(
@@ -32,7 +32,10 @@ def root(tmp_path):
       where |= {'devices': ['cpu'], 'platform': 'Linux'}
       results_test.write(place / 'environment.json', where)
       told = place / 'scores/blimp.json'
-      results_test.write(told, {'accuracy': accuracy, 'form': 'pll'})
+      paradigms = {'p': 0.5, 'q': accuracy, 'r': 2 * accuracy - 0.5}
+      results_test.write(
+        told, {'accuracy': accuracy, 'form': 'pll', 'paradigms': paradigms}
+      )
       lines = [
         json.dumps({'id': str(id), 'right': id < 2 + (name == 'b')})
         for id in range(4)
@@ -55,7 +58,7 @@ def test_scores_are_compared_over_seeds_and_over_examples(root):
     'mean': pytest.approx(0.6),
     'std': pytest.approx(0.1),
   }
-  seeds, examples = found['intervals']
+  seeds, examples, paradigms = found['intervals']
   assert seeds['estimate'] == pytest.approx(2.5 / 3 - 0.6)
   assert 'Welch' in seeds['method'] and 'seeds' in seeds['method']
   # Of each example the share of the runs that are right: 3 of 4, less 2.
@@ -63,6 +66,34 @@ def test_scores_are_compared_over_seeds_and_over_examples(root):
   assert (
     'bootstrap' in examples['method'] and '4 examples' in examples['method']
   )
+  assert paradigms['estimate'] == pytest.approx(2.5 / 3 - 0.6)
+  assert 'over 3 paradigms' in paradigms['method']
+
+
+def test_the_answers_of_a_classification_are_examples(root):
+  task = Task('sst2', 'config.py', 'accuracy', {})
+  study = dataclasses.replace(STUDY, scores=(), tasks=(task,))
+  for name in CONFIGS:
+    for seed in range(3):
+      place = results.cell_of(root, name, seed) / 'tasks/sst2'
+      right = [1.0, 0.75][name == 'a']
+      results_test.write(place / 'result.json', {'test': {'accuracy': right}})
+      lines = [
+        {
+          'id': str(id),
+          'label': 'x',
+          'prediction': 'xy'[id == 0 and name == 'a'],
+        }
+        for id in range(4)
+      ]
+      text = ''.join(json.dumps(line) + '\n' for line in lines)
+      (place / 'predictions.jsonl').write_text(text)
+  found = gather(root, study=study)['intervals']
+  assert [each['estimate'] for each in found] == [0.25, 0.25]
+  assert 'paired bootstrap over 4 examples' in found[1]['method']
+  # Of labels that are not known there is nothing to draw.
+  (place / 'predictions.jsonl').write_text('{"id": "0", "prediction": "x"}\n')
+  assert results.answers(place.parents[1], study) == {}
 
 
 def test_losses_compare_if_the_same_is_asked(root):
