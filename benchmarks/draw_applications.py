@@ -24,8 +24,8 @@ from lm.analysis import plots
 PICTURE = pathlib.Path(__file__).parents[1] / 'docs/images/applications.png'
 # What a name ends in if there is another beside it, in the same panel.
 VARIANTS = {
-  '_pretrained': 'after WikiText-2',
-  '_scratch': 'its sizes alone',
+  '_pretrained': 'from WikiText-2',
+  '_scratch': 'with its sizes and tokenizer',
 }
 COLUMNS = 3
 

@@ -75,9 +75,9 @@ def test_a_task_is_drawn_in_a_panel_with_its_variants(tmp_path):
   rows = {**dict.fromkeys(names, row), 'fitted': {**row, 'curve': last}}
   panels = draw_applications.panels_of(rows)
   assert {name: [*lines] for name, lines in panels.items()} == {
-    'sst2': ['from nothing', 'after WikiText-2'],
+    'sst2': ['from nothing', 'from WikiText-2'],
     'resume': ['from nothing'],
-    'wnut17': ['its sizes alone'],
+    'wnut17': ['with its sizes and tokenizer'],
   }
   draw_applications.draw(rows, tmp_path / 'all.png')
   assert (tmp_path / 'all.png').stat().st_size > 1000
