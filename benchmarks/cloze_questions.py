@@ -1,10 +1,10 @@
-"""Questions made of plain text: a sentence less a part of it asks for that part.
+"""Questions made of plain text: what stands around a part asks for that part.
 
 What a reader learns of them is to look for a sentence that shares words with a
 question, and to point at what it has beside them (Lewis et al. 2019,
 "Unsupervised question answering by cloze translation", of which this is the form
-without translation: words are left out of the sentence, and it begins with a word
-that asks).
+without translation: some words are left out, half of the questions begin with
+what follows the answer, and all with a word that asks).
 """
 
 import json
@@ -19,6 +19,8 @@ from lm.data import wikitext
 
 WORDS = (40, 110)  # Of a context.
 LEFT_OUT = 0.3  # The share of the words of a question.
+NEAR = (2, 9)  # Words of a sentence on each side of what is asked for.
+FEWEST = 5  # Of both sides.
 EACH = 4  # Questions of one context, at most.
 
 _SENTENCE = re.compile(r'(?<=[.!?])\s+(?=[A-Z"\'(])')
@@ -59,9 +61,12 @@ def questions(texts: Iterable[str], seed: int) -> Iterator[Mapping[str, Any]]:
     for context in contexts(text):
       found = list(clozes(context))
       random.shuffle(found)
-      for answer, start, kind, sentence in found[:EACH]:
+      for answer, start, kind, (before, after) in found[:EACH]:
         begin = random.choice(_ASKS[kind])
-        left = [w for w in sentence if random.random() > LEFT_OUT]
+        sizes = random.integers(NEAR[0], NEAR[1], size=2, endpoint=True)
+        before, after = before[-sizes[0] :], after[: sizes[1]]
+        near = before + after if random.random() < 0.5 else after + before
+        left = [word for word in near if random.random() > LEFT_OUT]
         yield {
           'title': title,
           'context': context,
@@ -85,8 +90,10 @@ def contexts(text: str) -> Iterator[str]:
       yield ' '.join(kept)
 
 
-def clozes(context: str) -> Iterator[tuple[str, int, str, list[str]]]:
-  """Yields what can be asked for: it, where it stands, its kind, the other words."""
+def clozes(
+  context: str,
+) -> Iterator[tuple[str, int, str, tuple[list[str], list[str]]]]:
+  """Yields what can be asked for: it, where it stands, its kind, words around."""
   place = 0
   for sentence in _SENTENCE.split(context):
     begin = context.index(sentence, place)
@@ -98,11 +105,16 @@ def clozes(context: str) -> Iterator[tuple[str, int, str, list[str]]]:
     ):
       for match in pattern.finditer(sentence):
         start, stop = match.span(group)
-        rest = (sentence[:start] + ' ' + sentence[stop:]).split()
         if kind == 'phrase' and not _STOP_WORDS.isdisjoint(
           match[group].split()
         ):
           continue
-        if len(rest) >= 5:
-          words = [word.strip('.,;:!?()"') for word in rest]
-          yield match[group], begin + start, kind, [w for w in words if w]
+        sides = words(sentence[:start]), words(sentence[stop:])
+        if sum(map(len, sides)) >= FEWEST:
+          yield match[group], begin + start, kind, sides
+
+
+def words(text: str) -> list[str]:
+  """Returns the words of a text without marks around them."""
+  stripped = (word.strip('.,;:!?()"') for word in text.split())
+  return [word for word in stripped if word]

@@ -35,6 +35,7 @@ def question_answering(
   stride: int = 128,
   max_question: int = 64,
   max_answer: int = 30,
+  mark_matches: bool = False,
   null_threshold: float = 0.0,
   n_best: int = 5,
   template: str = 'question: {question} context: {context}',
@@ -50,6 +51,10 @@ def question_answering(
     stride: How many tokens one window begins after the one before.
     max_question: The most tokens of a question; the others are not read.
     max_answer: The most tokens of an answer.
+    mark_matches: Whether tokens of the context that the question has, too, are
+      of type 2 (Chen et al. 2017, 3.2: the exact match), for a BERT with
+      `config.model.num_token_types=3`. What has not read much does not find them
+      by itself.
     null_threshold: Of '2.0': by how much the score of no answer has to exceed
       that of the best one. Which is best is scored as `best_f1_thresh`.
     n_best: How many answers are told with each prediction.
@@ -58,21 +63,22 @@ def question_answering(
   """
   del train
   check_objective('question_answering', reader.objective, 'span', 'answers')
-  counts = dict(
+  _check_counts(
     stride=stride,
     max_question=max_question,
     max_answer=max_answer,
     n_best=n_best,
   )
-  for key, value in counts.items():
-    if value < 1:
-      raise UserError(
-        f'config.task.{key} is {value}, but it is a number of tokens or of'
-        ' answers. Set it to 1 or more.'
-      )
   if reader.objective == 'answers':
+    if mark_matches:
+      raise UserError(
+        'config.task.mark_matches is of rows for heads, and objective'
+        " 'answers' writes. Set it to false, or config.objective.name to 'span'."
+      )
     return _in_words(reader, version, max_question, template, unanswerable)
-  layout = question_rows.layout(reader, stride, max_question, max_answer)
+  layout = question_rows.layout(
+    reader, stride, max_question, max_answer, mark_matches
+  )
   decides = version == '2.0'  # Whether there is an answer.
 
   def predict(rows, table, answers: Answers):
@@ -99,7 +105,17 @@ def question_answering(
     encode=lambda rows: question_rows.encode(layout, rows),
     predict=predict,
     score=score,
+    token_types=3 if mark_matches else 0,
   )
+
+
+def _check_counts(**counts: int) -> None:
+  for key, value in counts.items():
+    if value < 1:
+      raise UserError(
+        f'config.task.{key} is {value}, but it is a number of tokens or of'
+        ' answers. Set it to 1 or more.'
+      )
 
 
 def _score(version, rows, predictions) -> Scores:

@@ -56,6 +56,8 @@ class Layout(NamedTuple):
     stride: How many tokens one window begins after the one before.
     max_question: The most tokens of a question.
     max_answer: Of an answer.
+    mark_matches: Whether the type of a token of the context says if the question
+      has it, too.
   """
 
   reader: Reader
@@ -63,10 +65,15 @@ class Layout(NamedTuple):
   stride: int
   max_question: int
   max_answer: int
+  mark_matches: bool = False
 
 
 def layout(
-  reader: Reader, stride: int, max_question: int, max_answer: int
+  reader: Reader,
+  stride: int,
+  max_question: int,
+  max_answer: int,
+  mark_matches: bool = False,
 ) -> Layout:
   """Returns how questions are put into rows; see `Layout`.
 
@@ -82,7 +89,7 @@ def layout(
       ' and its context. Set config.data.length higher, or'
       ' config.task.max_question lower.'
     )
-  return Layout(reader, marks, stride, max_question, max_answer)
+  return Layout(reader, marks, stride, max_question, max_answer, mark_matches)
 
 
 class Window(NamedTuple):
@@ -167,6 +174,8 @@ def _windows(layout, question, context, answers) -> Iterator[Window]:
     columns = {name: np.zeros(size, kind) for name, kind in COLUMNS.items()}
     columns |= {'tokens': row.tokens, 'token_types': row.token_types}
     own = slice(before, before + len(part.tokens))
+    if layout.mark_matches:
+      columns['token_types'][own] += np.isin(part.tokens, question.tokens)
     seen = part.start < part.end
     columns['answerable'][own] = seen
     columns['answerable'][null] = True

@@ -86,6 +86,7 @@ class Task(NamedTuple):
     notes: What another has to know to get the same scores, such as sacrebleu's
       signature.
     kind: Of its records, as `lm.tasks.TASKS` says.
+    token_types: How many types of tokens the model has to tell; 0: any number.
   """
 
   encode: Callable[[Sequence[Record]], Table]
@@ -96,6 +97,7 @@ class Task(NamedTuple):
   taken: Mapping[str, Any] = {}
   notes: Mapping[str, str] = {}
   kind: str = ''
+  token_types: int = 0
 
 
 def check_objective(task: str, given: str, *fitting: str) -> None:

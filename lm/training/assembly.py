@@ -105,6 +105,13 @@ def with_task(
   )
   task = tasks.build(reader=reader, train=data.every, **config['task'])
   check_room(reader, parts.model.config.max_len, task.writing)
+  told = getattr(parts.model, 'num_token_types', 0)
+  if told < task.token_types:
+    raise UserError(
+      f'The rows of this task have {task.token_types} types of tokens, and the'
+      f' model tells {told}. Set config.model.num_token_types to'
+      f' {task.token_types}, of a BERT, or config.task.mark_matches to false.'
+    )
   regression = config['objective'].get('regression', False)
   if reader.objective == 'label' and regression != (task.num_labels == 1):
     raise UserError(

@@ -19,10 +19,9 @@ def test_what_is_asked_for_stands_where_it_is_said_to():
     [answer] = row['answers']
     start = answer['start']
     assert CONTEXT[start : start + len(answer['text'])] == answer['text']
-    # What is left of its sentence is in the order of the sentence.
     words = row['question'].rstrip('?').split()
     left = [word for word in words if word in CONTEXT]
-    assert len(left) >= 3
+    assert 3 <= len(left) <= 2 * cloze_questions.NEAR[1]
 
 
 def test_numbers_names_and_phrases_are_asked_for():

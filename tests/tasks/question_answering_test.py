@@ -123,6 +123,18 @@ def test_a_bert_reads_types_of_tokens_and_doubts_at_the_beginning():
   assert table.single['null'].tolist() == [0, 0]
 
 
+def test_what_the_question_has_too_is_of_a_type_of_its_own():
+  reader = reader_of('wordpiece', length=12)
+  task = build(reader, mark_matches=True, max_question=2)
+  assert task.token_types == 3
+  table = task.encode([record('a - b c . b', 'c', question='b . a')])
+  # `a` is not read of the question.
+  types = table.ragged['tokens']['token_types'].row(0).tolist()
+  assert types == [0, 0, 0, 0, 1, 1, 2, 1, 2, 2, 1]
+  plain = build(reader, max_question=2)
+  assert plain.token_types == 0
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_token_that_can_be_seen_counts_once(kind):
   context = 'ab a  B\n北京 ä e\u0301 👩\u200d👧 ½.' * 5
@@ -441,6 +453,7 @@ def test_in_words_what_is_cut_is_counted(caplog):
     ({'objective': 'label'}, 'config.objective.name to span or answers'),
     ({'objective': 'answers', 'template': '{contxt}'}, 'config.task.template'),
     ({'objective': 'answers', 'unanswerable': ' '}, 'unanswerable is empty'),
+    ({'objective': 'answers', 'mark_matches': True}, 'mark_matches is of rows'),
   ],
 )
 def test_what_cannot_be_done_is_refused(changes, message):

@@ -180,3 +180,34 @@ def test_numbers_are_a_regression_and_classes_are_not(
   )
   with pytest.raises(UserError, match=r'config\.objective\.regression is'):
     assembly.assemble(config.to_dict())
+
+
+@pytest.mark.parametrize(
+  'model',
+  [{'num_token_types': '2'}, {'name': 'gpt', 'preset': 'nano'}],
+  ids=['bert', 'gpt'],
+)
+def test_a_model_tells_the_types_of_tokens_that_rows_have(model, tmp_path):
+  path = tmp_path / 'data.jsonl'
+  answer = {'text': 'b', 'start': 2}
+  row = {'context': 'a b', 'question': 'b?', 'answers': [answer]}
+  path.write_text(
+    ''.join(json.dumps({**row, 'id': str(n)}) + '\n' for n in range(40))
+  )
+  overrides = {
+    'task.mark_matches': 'true',
+    'data.format': 'jsonl',
+    'data.train': str(path),
+    'data.validation': str(path),
+    'data.vocab_size': '8',
+    'data.cache': str(tmp_path),
+  }
+  if 'name' in model:
+    overrides |= {'data.tokenizer': 'characters', 'data.vocab_size': 'none'}
+    overrides |= {'data.end_of_text': 'true'}
+  overrides |= {f'model.{key}': value for key, value in model.items()}
+  config = config_file.load(
+    f'{CONFIGS}/question_answering.py:debug', overrides, SECTIONS
+  )
+  with pytest.raises(UserError, match='num_token_types to 3'):
+    assembly.assemble(config.to_dict())
