@@ -62,3 +62,8 @@ def test_all_forms_are_asked_and_kept(data, tmp_path, monkeypatch, capsys):
       assert scores[family][form]['form'] == form
       assert scores[family][form]['accuracy'] in (0, 0.5, 1)
   assert scores['gpt']['perplexity']['stride'] == zero_shot.STRIDE
+  # What has been asked is not asked again.
+  monkeypatch.setattr(wikitext_models, 'train', lambda *_: None)
+  monkeypatch.setattr(zero_shot, 'subprocess', None)
+  zero_shot.main(str(data), str(tmp_path / 'runs'), out='')
+  assert json.loads(capsys.readouterr().out.splitlines()[-1]) == kept
