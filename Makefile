@@ -127,8 +127,7 @@ test-newest:
 	@python=$$($(call find_python,12,$(NEWEST))); \
 	if [ -n "$$python" ]; then \
 	  $(MAKE) --no-print-directory .venv-newest/.ready python=$$python && \
-	  $(TEST) .venv-newest/bin/python $(PYTEST) -m 'not peers' \
-	    --ignore=tests/benchmarks; \
+	  $(TEST) .venv-newest/bin/python $(PYTEST) -m 'not peers'; \
 	else \
 	  echo 'There is no Python 3.12 or 3.13 here: the newest JAX is not tested.' >&2; \
 	  [ -z "$$CI" ]; \
