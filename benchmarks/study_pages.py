@@ -15,11 +15,12 @@ from typing import Any
 from experiments import command
 from lm.analysis import plots
 from lm.comparison import report
+from lm.types import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/studies'
 PAGES = ROOT / 'docs/studies'
-OVER = ('seed', 'example', 'paradigm')  # What an interval is over.
+OVER = ('seed', 'example', 'paradigm')  # The columns of intervals.
 FIRST, LAST = '<!-- The report begins. -->', '<!-- The report ends. -->'
 
 
@@ -40,7 +41,10 @@ def renewed(text: str, name: str, found: Mapping[str, Any]) -> str:
   before, first, rest = text.partition(FIRST)
   _, last, after = rest.partition(LAST)
   if not (first and last):
-    raise ValueError(f'The page of {name} has no {FIRST} and {LAST}.')
+    raise UserError(
+      f'The page of {name} has no {FIRST} and {LAST}. Write both where the'
+      ' tables are to be.'
+    )
   made = '\n\n'.join(['', *blocks(name, found), ''])
   return before + first + made + last + after
 
@@ -95,9 +99,8 @@ def differences(found: Mapping[str, Any]) -> report.Table:
     if each['first'] == base:
       key = each['metric'], each['second']
       row = rows.setdefault(key, {'difference': f'{each["estimate"]:+.4f}'})
-      over = next(over for over in OVER if over in each['method'])
       if each['low'] is not None:
-        row[over] = f'{each["low"]:+.4f} to {each["high"]:+.4f}'
+        row[each['over']] = f'{each["low"]:+.4f} to {each["high"]:+.4f}'
   used = [over for over in OVER if any(over in row for row in rows.values())]
   header = ['metric', 'variant', 'difference', *(f'over {o}s' for o in used)]
   return header, [

@@ -145,7 +145,10 @@ def between(
   cells: Mapping[str, Mapping[int, pathlib.Path]],
   metrics: Sequence[str],
 ) -> list[dict[str, Any]]:
-  """Returns the intervals of the second variant less the first, of each two."""
+  """Returns the intervals of the second variant less the first, of each two.
+
+  `over` says what might have been other ones: 'seed', 'example' or 'paradigm'.
+  """
   drawn = {  # What a bootstrap draws, by what one of it is called.
     'example': results.answers,
     'paradigm': results.paradigms,
@@ -167,15 +170,17 @@ def between(
     ]
     if not all(values):
       continue
-    told = [intervals.welch(*values)]
+    told = {'seed': intervals.welch(*values)}
     for of, by_variant in answered.items():
       answers = [
         [own[metric] for own in by_variant[name] if metric in own]
         for name in (first, second)
       ]
       if all(answers):
-        told.append(intervals.paired_bootstrap(*answers, of=of))
-    found += [_told(metric, first, second, each) for each in told]
+        told[of] = intervals.paired_bootstrap(*answers, of=of)
+    found += [
+      _told(metric, first, second, over, each) for over, each in told.items()
+    ]
   return found
 
 
@@ -199,12 +204,13 @@ def ladder(
 
 
 def _told(
-  metric: str, first: str, second: str, interval: Interval
+  metric: str, first: str, second: str, over: str, interval: Interval
 ) -> dict[str, Any]:
   return {
     'metric': metric,
     'first': first,
     'second': second,
+    'over': over,
     **interval._asdict(),
   }
 

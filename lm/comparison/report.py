@@ -182,7 +182,7 @@ def _intervals(found: Mapping[str, Any]) -> list[str]:
   caption = (
     'The second variant less the first, and between what 95% of such intervals'
     ' have the true difference. Those over seeds say what other runs might have'
-    ' given, those over examples what other examples might.'
+    ' given, those over examples or paradigms what other ones of these might.'
   )
   count = len(found['intervals'])
   if count > 1:

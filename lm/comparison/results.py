@@ -55,9 +55,10 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
   What is not there, or has failed, is left out.
   """
   found = {}
+  told_of = _scored(cell, study)
   for asked in study.scores:
-    if told := _json(cell / 'scores' / f'{asked.name}.json'):
-      found[asked.name] = told[asked.metric]
+    if asked.name in told_of:
+      found[asked.name] = told_of[asked.name][asked.metric]
   for task in study.tasks:
     if told := _json(cell / 'tasks' / task.name / 'result.json'):
       test = told.get('test') or told.get('validation') or told
@@ -72,11 +73,7 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
 
 def forms(cell: pathlib.Path, study: Study) -> dict[str, str]:
   """Returns the form in which a run was asked, by score."""
-  found = {
-    asked.name: _json(cell / 'scores' / f'{asked.name}.json')
-    for asked in study.scores
-  }
-  return {name: told['form'] for name, told in found.items() if told}
+  return {name: told['form'] for name, told in _scored(cell, study).items()}
 
 
 def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
@@ -102,14 +99,10 @@ def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
 
 def paradigms(cell: pathlib.Path, study: Study) -> dict[str, dict[str, float]]:
   """Returns how much of each paradigm is right, of the scores that have any."""
-  found = {
-    asked.name: _json(cell / 'scores' / f'{asked.name}.json')
-    for asked in study.scores
-  }
   return {
     name: told['paradigms']
-    for name, told in found.items()
-    if told and 'paradigms' in told
+    for name, told in _scored(cell, study).items()
+    if 'paradigms' in told
   }
 
 
@@ -201,6 +194,15 @@ def check_same(
       return
   root.mkdir(parents=True, exist_ok=True)
   run_config.write(terms, path)
+
+
+def _scored(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:
+  """Returns what `experiments.score` has told of a run, by score."""
+  found = {
+    asked.name: _json(cell / 'scores' / f'{asked.name}.json')
+    for asked in study.scores
+  }
+  return {name: told for name, told in found.items() if told}
 
 
 def _lines(cell: pathlib.Path) -> list[dict[str, Any]]:

@@ -59,6 +59,8 @@ def test_scores_are_compared_over_seeds_and_over_examples(root):
     'std': pytest.approx(0.1),
   }
   seeds, examples, paradigms = found['intervals']
+  over = [each['over'] for each in found['intervals']]
+  assert over == ['seed', 'example', 'paradigm']
   assert seeds['estimate'] == pytest.approx(2.5 / 3 - 0.6)
   assert 'Welch' in seeds['method'] and 'seeds' in seeds['method']
   # Of each example the share of the runs that are right: 3 of 4, less 2.
