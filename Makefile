@@ -27,7 +27,7 @@ demo: .venv/.ready  ## Trains a small GPT in 5 minutes, and lets it write
 	$(RUN) -m experiments.generate --workdir=runs/demo --prompt='The '
 
 .PHONY: test
-test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 10 minutes
+test: .venv/.ready-test  ## Runs the tests that need nothing but Python: 14 minutes
 	LM_SHARED= $(TEST) $(RUN) $(PYTEST) -m 'not peers and not processes'
 
 .PHONY: test-all
