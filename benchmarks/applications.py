@@ -149,7 +149,12 @@ REFERENCES = {
       'test': 'dailydialog/test.zip',
     },
     'loss',
-    settings=DISTINCT,
+    settings={
+      **DISTINCT,
+      'num_steps': 600,
+      'eval.every': 200,
+      'checkpoint.every': 200,
+    },
   ),
   'sst2_pretrained': Reference(
     'classification.py:sst2',

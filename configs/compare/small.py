@@ -25,6 +25,7 @@ def study(
       f'There is no {variant!r}. There are {", ".join(variants)}.'
     )
   found = config_dict.ConfigDict()
+  found.evaluations = 5  # Each takes as long as 80 steps.
   found.tuning = config_dict.create(
     learning_rates=(1e-3, 2e-3, 4e-3), share=0.3
   )
