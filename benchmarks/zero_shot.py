@@ -63,12 +63,13 @@ def main(
   command.report(measured)
 
 
-def trained(model: pathlib.Path) -> dict[str, float]:
-  """Returns the best evaluation of a run, and after which step it was."""
+def trained(model: pathlib.Path) -> dict[str, Any]:
+  """Returns the best evaluation of a run, after which step, by which code."""
   lines = run_log.read(model / 'metrics.jsonl')
   evals = [line for line in lines if line['split'] == 'eval']
   best = min(evals, key=lambda line: line['loss'])
-  return {key: best[key] for key in ('step', 'loss')}
+  code = json.loads((model / 'environment.json').read_text())['git_sha']
+  return {**{key: best[key] for key in ('step', 'loss')}, 'git_sha': code}
 
 
 def score(

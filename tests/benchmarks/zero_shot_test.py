@@ -1,6 +1,7 @@
 """Both models are asked every form, and what they answer is kept."""
 
 import json
+import pathlib
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks import wikitext_models, zero_shot
 
+ROOT = pathlib.Path(__file__).parents[2]
 PAIRS = [('He goes home.', 'He go home.'), ('They go.', 'They goes.')]
 
 
@@ -57,7 +59,11 @@ def test_all_forms_are_asked_and_kept(data, tmp_path, monkeypatch, capsys):
     'bert': {'trained', 'pll', 'pll_word_l2r'},
   }
   for family, forms in zero_shot.FORMS.items():
-    assert scores[family]['trained'].keys() == {'step', 'loss'}
+    assert scores[family]['trained'].keys() == {
+      'step',
+      'loss',
+      'git_sha',
+    }
     for form in forms:
       assert scores[family][form]['form'] == form
       assert scores[family][form]['accuracy'] in (0, 0.5, 1)
@@ -67,3 +73,20 @@ def test_all_forms_are_asked_and_kept(data, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(zero_shot, 'subprocess', None)
   zero_shot.main(str(data), str(tmp_path / 'runs'), out='')
   assert json.loads(capsys.readouterr().out.splitlines()[-1]) == kept
+
+
+def test_the_page_says_what_was_measured():
+  page = (ROOT / 'docs/zero_shot.md').read_text()
+  scores = json.loads(zero_shot.RESULTS.read_text())['scores']
+  asked = [scores[of][form] for of in scores for form in zero_shot.FORMS[of]]
+  assert {found['pairs'] for found in asked} == {67_000}
+  told = ' | '.join(f'**{100 * found["accuracy"]:.1f}**' for found in asked)
+  assert f'| {told} | 61.2 | 69.8 | 83.0 |' in page
+  for name in asked[0]['phenomena']:
+    told = ' | '.join(
+      f'{100 * found["phenomena"][name]:.1f}' for found in asked
+    )
+    assert f'| {name.replace("_", " ")} | {told} |'.lower() in page.lower()
+  perplexity = scores['gpt']['perplexity']
+  assert f'{perplexity["bits_per_byte"]:.3f} bits a byte' in page
+  assert f'{perplexity["perplexity_per_word"]:,.0f} a word' in page
