@@ -22,7 +22,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   study.question = (
     'How much of what a BERT learns is due to seeing both sides at once?'
   )
-  study.budget = config_dict.create(tokens=4e6)
+  study.budget = config_dict.create(tokens=2e6)
   study.variants = tuple(
     {
       'name': attention,

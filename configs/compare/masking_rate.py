@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Does a BERT learn more if it is asked for more of its tokens, of which'
     ' each then has less around it?'
   )
-  study.budget = config_dict.create(flops=1.2e13)
+  study.budget = config_dict.create(flops=6e12)
   study.variants = tuple(
     {
       'name': f'{100 * rate:.0f}_per_cent',

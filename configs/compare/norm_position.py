@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Does a small GPT learn more if its branches are normalised or its sums,'
     ' each at its own learning rate?'
   )
-  study.budget = config_dict.create(tokens=2e6)
+  study.budget = config_dict.create(tokens=1e6)
   study.tuning.learning_rates = (5e-4, 1e-3, 2e-3, 4e-3)
   study.shared.model.num_layers = 6
   study.variants = tuple(

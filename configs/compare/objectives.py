@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which objective does the same encoder and decoder make most of, by the'
     ' same tokens read?'
   )
-  study.budget = config_dict.create(flops=1.2e13)
+  study.budget = config_dict.create(flops=6e12)
   study.shared['optimizer'] = {'name': 'adamw', 'schedule': 'cosine'}
   study.variants = tuple(
     {

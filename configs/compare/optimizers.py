@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which optimizer makes most of the same tokens, its learning rate tuned'
     ' for it?'
   )
-  study.budget = config_dict.create(tokens=2e6)
+  study.budget = config_dict.create(tokens=1e6)
   study.tuning.learning_rates = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
   study.variants = tuple(
     {

@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which of four ways to tell a token its place does a causal model learn'
     ' most with?'
   )
-  study.budget = config_dict.create(tokens=2.5e6)
+  study.budget = config_dict.create(tokens=1.2e6)
   study.variants = tuple(
     {
       'name': position,
