@@ -10,7 +10,7 @@ from lm.analysis import intervals
 from lm.comparison import study as parsed
 from lm.types import UserError
 
-NOT_RUN = studies.STUDIES  # Those whose results are not here yet.
+NOT_RUN = studies.STUDIES[1:]  # Those whose results are not here yet.
 
 
 def test_every_study_is_listed():
