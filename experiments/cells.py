@@ -62,26 +62,20 @@ def score(
 
 
 def fine_tune(
-  task: Task, model: str, workdir: pathlib.Path, seed: int
+  task: Task, workdir: pathlib.Path, seed: int
 ) -> dict[str, Any] | None:
   """Returns how a run does after it was fine-tuned; None: that failed.
 
   Args:
     task: What for.
-    model: Its `model.name`.
     workdir: Of the run.
     seed: Of the fine-tuning.
   """
   target = workdir / 'tasks' / task.name
-  fields = fields_of(task, model) | {'init_from': str(workdir), 'seed': seed}
+  fields = {**task.overrides, 'init_from': str(workdir), 'seed': seed}
   argv = [f'--config={task.config}', f'--workdir={target}', *flags(fields)]
   argv += ['--config.log.boards=()']
   return once(target / 'result.json', 'train', argv, target)
-
-
-def fields_of(task: Task, model: str) -> dict[str, Any]:
-  """Returns the fields of a task's config for a `model.name`."""
-  return {**task.overrides, **task.families.get(model, {})}
 
 
 def output(name: str, argv: Sequence[str]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
   """
   configs = {each.name: resolve(each) for each in study.variants}
   equal.check_distinct(configs, bool(study.tuning.learning_rates))
-  check_tasks(study, configs)
+  check_tasks(study)
   planned = {each.name: planned_of(each) for each in study.variants}
   seconds = dict.fromkeys(configs, None)
   if study.unit == 'seconds':
@@ -201,8 +201,7 @@ def run(
     rate = rates[variant.name]
     if rate is not None or not study.tuning.learning_rates:
       fields = equal.overrides(study, plan.terms[variant.name], rate, seed)
-      name = plan.configs[variant.name]['model']['name']
-      run_cell(study, variant, fields, name, data, root)
+      run_cell(study, variant, fields, data, root)
   return rates
 
 
@@ -243,11 +242,10 @@ def resolve(variant: Variant) -> dict[str, Any]:
   return config
 
 
-def check_tasks(study: Study, configs: Configs) -> None:
+def check_tasks(study: Study) -> None:
   """Raises UserError if what is fine-tuned for has a config that is none."""
   for task in study.tasks:
-    for model in {config['model']['name'] for config in configs.values()}:
-      config_file.load(task.config, cells.fields_of(task, model), SECTIONS)
+    config_file.load(task.config, dict(task.overrides), SECTIONS)
 
 
 def check_files(study: Study, data: str) -> None:
@@ -332,7 +330,6 @@ def run_cell(
   study: Study,
   variant: Variant,
   fields: dict[str, Any],
-  model: str,
   data: pathlib.Path,
   root: pathlib.Path,
 ) -> None:
@@ -343,7 +340,7 @@ def run_cell(
   for asked in study.scores:
     cells.score(asked, data, cell)
   for task in study.tasks:
-    cells.fine_tune(task, model, cell, fields['seed'])
+    cells.fine_tune(task, cell, fields['seed'])
 
 
 if __name__ == '__main__':

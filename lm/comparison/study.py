@@ -90,16 +90,12 @@ class Task:
     config: Of the task.
     metric: That counts.
     overrides: Fields of the config; `{data}` stands for the folder of data.
-    families: Fields for those models alone whose `model.name` it is.
   """
 
   name: str
   config: str
   metric: str
   overrides: Mapping[str, Any]
-  families: Mapping[str, Mapping[str, Any]] = dataclasses.field(
-    default_factory=dict
-  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,12 +210,7 @@ def with_data(study: Study, data: str) -> Study:
       replace(each, overrides=placed(each.overrides)) for each in study.variants
     ),
     tasks=tuple(
-      replace(
-        each,
-        overrides=placed(each.overrides),
-        families={k: placed(v) for k, v in each.families.items()},
-      )
-      for each in study.tasks
+      replace(each, overrides=placed(each.overrides)) for each in study.tasks
     ),
   )
 
@@ -265,17 +256,8 @@ def _variant(
 
 
 def _task(path: str, listed: Mapping[str, Any]) -> Task:
-  families = listed.get('families', {})
-  return _made(
-    path,
-    'a task',
-    Task,
-    {
-      **listed,
-      'overrides': flat(listed.get('overrides', {})),
-      'families': {name: flat(fields) for name, fields in families.items()},
-    },
-  )
+  fields = flat(listed.get('overrides', {}))
+  return _made(path, 'a task', Task, {**listed, 'overrides': fields})
 
 
 def _made(path: str, what: str, kind: type, listed: Mapping[str, Any]) -> Any:
