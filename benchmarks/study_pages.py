@@ -68,8 +68,9 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
     f'Each run had {study["budget"]:.3g} {study["unit"]}:'
     f' {report.cost(study, found["terms"], found["trial_terms"])}',
     markdown(*scores),
-    'Mean ± standard deviation (number of runs). '
-    + ' '.join(report.asked(found)),
+    ' '.join(
+      ['Mean ± standard deviation (number of runs).', *report.asked(found)]
+    ),
   ]
   aside = [name for name in found['not_comparable'] if name in found['table']]
   if aside:

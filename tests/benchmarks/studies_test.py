@@ -10,7 +10,16 @@ from lm.analysis import intervals
 from lm.comparison import study as parsed
 from lm.types import UserError
 
-NOT_RUN = studies.STUDIES[1:]  # Those whose results are not here yet.
+# Those whose results are not here yet.
+NOT_RUN = (
+  'bert_to_roberta',
+  'masking_rate',
+  'positions',
+  'norm_position',
+  'objectives',
+  'optimizers',
+  'scaling',
+)
 
 
 def test_every_study_is_listed():
