@@ -50,6 +50,10 @@ def test_what_is_kept_answers_the_question_that_is_asked_today(
     return
   assert found['study']['budget'] == study.budget
   assert found['study']['seeds'] == study.seeds
+  assert found['study']['tuning'] == {
+    'learning_rates': [*study.tuning.learning_rates],
+    'share': study.tuning.share,
+  }
   assert found['terms'].keys() == {each.name for each in study.variants}
   assert not found['failures']
   for own in found['rows'].values():
