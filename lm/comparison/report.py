@@ -297,7 +297,32 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
         ' better.'
       )
     )
+  if names := no_better_than_trials(found):
+    parts.append(
+      html.paragraph(
+        'No better after the whole budget than after the trial:'
+        f' {", ".join(names)}. The rate was chosen too early, and is too high;'
+        ' give tuning.share a larger value.'
+      )
+    )
   return parts
+
+
+def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
+  """Returns the variants whose runs lost what their shorter trial had learned.
+
+  A trial that ends before learning begins chooses the rate that is quickest at
+  first, with which a longer run may never get further.
+  """
+  if found['study']['tuning']['share'] >= 1:
+    return []
+  names = []
+  for name, losses in found['trials'].items():
+    tried = [loss for loss in losses.values() if loss is not None]
+    mean = found['table']['loss'].get(name, {}).get('mean')
+    if tried and mean is not None and mean >= min(tried):
+      names.append(name)
+  return names
 
 
 def _differences(found: Mapping[str, Any]) -> list[str]:
