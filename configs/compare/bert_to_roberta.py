@@ -23,7 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which of the steps from BERT to RoBERTa helps a small model on small text?'
   )
   study.budget = config_dict.create(flops=1.2e13)
-  study.tuning.share = 0.3
+  study.tuning.share = 0.3  # Of this budget that is enough to tell.
   fields = {
     'objective.next_sentence': True,
     # As many as make a difference: in the two epochs of a run, ten masks of a

@@ -49,7 +49,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' token, for masked ones, or for spans?'
   )
   study.budget = config_dict.create(flops=1.2e13)
-  study.tuning.share = 0.3
+  study.tuning.share = 0.3  # Of this budget that is enough to tell, and an hour.
   # What the family's own config would set otherwise.
   study.shared.optimizer = {
     'name': 'adamw',

@@ -319,7 +319,7 @@ def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
   names = []
   for name, losses in found['trials'].items():
     tried = [loss for loss in losses.values() if loss is not None]
-    mean = found['table']['loss'].get(name, {}).get('mean')
+    mean = found['table'].get('loss', {}).get(name, {}).get('mean')
     if tried and mean is not None and mean >= min(tried):
       names.append(name)
   return names
