@@ -23,7 +23,6 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'How much of what a BERT learns is due to seeing both sides at once?'
   )
   study.budget = config_dict.create(tokens=2e6)
-  study.tuning.share = 0.3
   study.variants = tuple(
     {
       'name': attention,

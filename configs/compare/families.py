@@ -49,7 +49,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' token, for masked ones, or for spans?'
   )
   study.budget = config_dict.create(flops=1.2e13)
-  study.tuning.share = 0.3  # Of this budget that is enough to tell, and an hour.
+  # Of this budget that is enough to tell, and all of it ends within an hour.
+  study.tuning.share = 0.3
   # What the family's own config would set otherwise.
   study.shared.optimizer = {
     'name': 'adamw',

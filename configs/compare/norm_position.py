@@ -24,6 +24,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' each at its own learning rate?'
   )
   study.budget = config_dict.create(tokens=1e6)
+  study.tuning.share = 0.5  # A GPT learns from its first steps on.
   study.tuning.learning_rates = (5e-4, 1e-3, 2e-3, 4e-3)
   study.shared.model.num_layers = 6
   study.variants = tuple(

@@ -24,6 +24,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' for it?'
   )
   study.budget = config_dict.create(tokens=1e6)
+  study.tuning.share = 0.5  # A GPT learns from its first steps on.
   study.tuning.learning_rates = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
   study.variants = tuple(
     {

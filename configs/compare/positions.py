@@ -24,6 +24,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' most with?'
   )
   study.budget = config_dict.create(tokens=1.2e6)
+  study.tuning.share = 0.5  # A GPT learns from its first steps on.
   study.variants = tuple(
     {
       'name': position,

@@ -23,7 +23,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'By which power of its parameters does the loss of a GPT fall, each'
     ' trained on as many tokens?'
   )
-  study.budget = config_dict.create(tokens=2e6)
+  study.budget = config_dict.create(tokens=1.5e6)
+  study.tuning.share = 0.5  # A GPT learns from its first steps on.
   study.ladder = True
   study.variants = tuple(
     {
