@@ -69,12 +69,24 @@ def main(
     minutes[name] = (time.time() - began) / 60
     found = rounded(json.loads((place / 'report.json').read_text()))
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
-    text = json.dumps(found, indent=1).replace(data, 'DIR')
+    found = anonymous(found, data)
+    text = json.dumps(found, indent=1)
     (pathlib.Path(out) / f'{name}.json').write_text(text + '\n')
     page = study_pages.PAGES / f'{name}.md'
     if out == str(RESULTS) and page.exists():
       study_pages.write(page, found)
   command.report({'minutes': minutes})
+
+
+def anonymous(value: Any, folder: str) -> Any:
+  """Returns what JSON holds with DIR for a folder that a path begins with."""
+  if isinstance(value, dict):
+    return {key: anonymous(item, folder) for key, item in value.items()}
+  if isinstance(value, list):
+    return [anonymous(item, folder) for item in value]
+  if isinstance(value, str) and value.startswith(f'{folder}/'):
+    return 'DIR' + value.removeprefix(folder)
+  return value
 
 
 def rounded(value: Any) -> Any:

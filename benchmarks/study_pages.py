@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments import command
 from lm.analysis import plots
-from lm.comparison import report
+from lm.comparison import report, tables
 from lm.types import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def draw(found: Mapping[str, Any], target: pathlib.Path) -> None:
   """Draws the losses by what the budget counts, or else by tokens."""
   unit = found['study']['unit']
   axis = unit if unit in report.AXES else 'tokens'
-  series = {name: curve[axis] for name, curve in found['curves'].items()}
+  series = {n: curve[axis] for n, curve in found['curves']['loss'].items()}
   label = 'loss on the validation set'
   plots.lines(series, target, '', report.AXES[axis], label)
 
@@ -61,45 +61,49 @@ def draw(found: Mapping[str, Any], target: pathlib.Path) -> None:
 def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
   """Returns the parts of a page that are made of a report."""
   study = found['study']
-  scores = report.score_table(
+  scores = tables.score_table(
     found, [*found['comparable'], *found['not_comparable']]
   )
   parts = [
-    f'Each run had {study["budget"]:.3g} {study["unit"]}:'
-    f' {report.cost(study, found["terms"], found["trial_terms"])}',
+    f'Each run had {study["budget"]:.3g} {tables.UNITS[study["unit"]]}:'
+    f' {tables.cost(study, found["terms"], found["trial_terms"])}',
     markdown(*scores),
     ' '.join(
-      ['Mean ± standard deviation (number of runs).', *report.asked(found)]
+      ['Mean ± standard deviation (number of runs).', *tables.asked(found)]
     ),
   ]
   aside = [name for name in found['not_comparable'] if name in found['table']]
   if aside:
-    parts.append(f'Not to be compared are: {", ".join(aside)}.')
+    parts.append(f'Not comparable: {", ".join(aside)}.')
   if found['power_law']:
-    parts.append(report.law(found['power_law']))
+    parts.append(tables.law(found['power_law']))
   header, rows = differences(found)
   if rows:
     parts += [
-      f'Less {next(iter(found["terms"]))}, with 95% intervals:',
+      f'Differences from {next(iter(found["terms"]))}, with 95% intervals:',
       markdown(header, rows),
     ]
   parts += [
     f'![Losses of {name}]({name}.png)',
-    'What the budget came to, with the learning rate that was taken:',
-    markdown(*terms(found)),
-    report.environment(found['environment']),
+    tables.TERMS,
+    markdown(*tables.terms_table(found['terms'])),
+    tables.TRIALS.format(share=f'{study["tuning"]["share"]:.0%}'),
+    markdown(*tables.rates_table(found)),
+    *tables.environments(found),
   ]
   return parts
 
 
-def differences(found: Mapping[str, Any]) -> report.Table:
+def differences(found: Mapping[str, Any]) -> tables.Table:
   """Returns how each variant differs from the first, with its intervals."""
   base = next(iter(found['terms']))
   rows: dict[tuple[str, str], dict[str, str]] = {}
   for each in found['intervals']:
     if each['first'] == base:
       key = each['metric'], each['second']
-      row = rows.setdefault(key, {'difference': f'{each["estimate"]:+.4f}'})
+      row = rows.setdefault(
+        key, {'difference': tables.number(each['estimate'])}
+      )
       if each['low'] is not None:
         row[each['over']] = f'{each["low"]:+.4f} to {each["high"]:+.4f}'
   used = [over for over in OVER if any(over in row for row in rows.values())]
@@ -108,14 +112,6 @@ def differences(found: Mapping[str, Any]) -> report.Table:
     [*key, row['difference'], *(row.get(over, '-') for over in used)]
     for key, row in rows.items()
   ]
-
-
-def terms(found: Mapping[str, Any]) -> report.Table:
-  """Returns the table of terms, with the learning rate of each variant."""
-  header, rows = report.terms_table(found['terms'])
-  rates = [found['rates'][row[0]] for row in rows]
-  shown = ['-' if rate is None else f'{rate:g}' for rate in rates]
-  return [*header, 'rate'], [[*row, rate] for row, rate in zip(rows, shown)]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

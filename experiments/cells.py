@@ -6,11 +6,13 @@ where it was; so does what is asked of it.
 
 import contextlib
 import json
+import os
 import pathlib
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from signal import SIGTERM
 from typing import Any, TextIO
 
@@ -18,13 +20,32 @@ from absl import logging
 
 from lm.comparison.study import Score, Task, Variant
 from lm.data import atomic
+from lm.training import checkpoint_files
 from lm.types import UserError
 
+CACHE = 'JAX_COMPILATION_CACHE_DIR'
 FAILED = 'failed.json'
 STOPPED = 'stopped'
 POLL = 0.5  # Seconds.
 LAST_LINES = 15  # Of what a command said before it failed.
 BUSY = 'Another process trains in'  # One that outlived an earlier call.
+
+
+@contextlib.contextmanager
+def compiled_once() -> Iterator[None]:
+  """The context in which what one command has compiled the next ones find.
+
+  From a cache of its own, where JAX is told of none.
+  """
+  if os.environ.get(CACHE):
+    yield
+    return
+  with tempfile.TemporaryDirectory() as directory:
+    os.environ[CACHE] = directory
+    try:
+      yield
+    finally:
+      del os.environ[CACHE]
 
 
 def train(
@@ -42,23 +63,29 @@ def train(
   return once(workdir / 'result.json', 'train', argv, workdir)
 
 
-def score(
-  asked: Score, data: pathlib.Path, workdir: pathlib.Path
-) -> dict[str, Any] | None:
-  """Returns what a run scores, each answer included; None: it failed."""
+def score(asked: Score, data: pathlib.Path, workdir: pathlib.Path) -> None:
+  """Keeps what a run scores, each answer included, if that does not fail.
+
+  Args:
+    asked: Of the last checkpoint, and of those before if a curve is wanted.
+    data: The folder of the data.
+    workdir: Of the run.
+  """
   path = workdir / 'scores' / f'{asked.name}.json'
   path.parent.mkdir(exist_ok=True)
   argv = [
     f'--workdir={workdir}',
     f'--task={asked.task}',
     f'--limit={asked.limit}',
-  ]
-  argv += [
     f'--data={data / asked.data}',
-    f'--answers={path.with_suffix(".jsonl")}',
   ]
   argv += [f'--form={asked.form}'] if asked.form else []
-  return once(path, 'score', argv, path.with_suffix(''))
+  answers = f'--answers={path.with_suffix(".jsonl")}'
+  once(path, 'score', [*argv, answers], path.with_suffix(''))
+  *earlier, _ = checkpoint_files.steps(workdir / 'checkpoints')
+  for step in earlier if asked.curve else ():
+    place = path.with_suffix('') / f'step-{step}'
+    once(place / 'score.json', 'score', [*argv, f'--step={step}'], place)
 
 
 def fine_tune(
@@ -139,6 +166,11 @@ def once(
   with atomic.new_file(path) as part:
     part.write_text(json.dumps(result, indent=2) + '\n')
   return result
+
+
+def status_of(place: pathlib.Path) -> int:
+  """Returns the status with which the last command in a place failed."""
+  return json.loads((place / FAILED).read_text())['status']
 
 
 def program(name: str) -> list[str]:

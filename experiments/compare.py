@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from experiments import cells, command, config_file
+from experiments import cells, command, config_file, score
 from lm.comparison import (
   gathering,
   report,
@@ -44,6 +44,8 @@ USUAL = {
   'eval.patience': 0,
   'optimizer.decay_steps': 0,
 }
+# Of what is asked, how the answer is read.
+READ_FROM = ('metric', 'curve')
 TIMED_STEPS = 30
 TUNING_SEED = 1000  # That of no run which is compared.
 Configs = dict[str, dict[str, Any]]
@@ -56,13 +58,13 @@ class Plan(NamedTuple):
     study: What is compared.
     configs: The resolved config of each, as far as no budget decides it.
     terms: What each of its runs is given.
-    trials: What each trial of a learning rate is.
+    trial_terms: What each trial of a learning rate is given.
   """
 
   study: Study
   configs: Configs
   terms: dict[str, Terms]
-  trials: dict[str, Terms]
+  trial_terms: dict[str, Terms]
 
 
 def main(
@@ -73,7 +75,7 @@ def main(
   budget: float = 0.0,
   only: tuple[str, ...] = (),
   dry_run: bool = False,
-) -> None:
+) -> int | None:
   """Trains and scores every variant, and writes report.html.
 
   Args:
@@ -90,18 +92,19 @@ def main(
   root, there = pathlib.Path(workdir).absolute(), pathlib.Path(data)
   check_files(study, data)
   plan = make_plan(study, root, dry_run)
-  report.say_terms(study, plan.terms, plan.trials)
+  report.say_terms(study, plan.terms, plan.trial_terms)
   if dry_run:
     logging.info('A run alone is --only=%s.', ' or '.join(cells_of(study)))
     command.report({name: each._asdict() for name, each in plan.terms.items()})
-    return
+    return None
   results.check_same(
     root, in_common(study, plan.configs), growing=results.ASKED
   )
   if only:
-    run(plan, chosen, there, root)
-    return
-  with workdirs.held(root):
+    with cells.compiled_once():
+      run(plan, chosen, there, root)
+    return tell(chosen, root)
+  with workdirs.held(root), cells.compiled_once():
     rates = run(plan, chosen, there, root)
     found = gathering.gather(*plan, rates, root)
     report.write(found, root)
@@ -112,6 +115,25 @@ def main(
       'failures': len(found['failures']),
     }
   )
+  return None
+
+
+def tell(
+  chosen: Sequence[tuple[Variant, int]], root: pathlib.Path
+) -> int | None:
+  """Prints how chosen runs have ended; returns the status of the command."""
+  places = {
+    f'{variant.name}/{seed}': results.cell_of(root, variant.name, seed)
+    for variant, seed in chosen
+  }
+  ended = {name: results.ended(place) for name, place in places.items()}
+  failed = [
+    each['where']
+    for name, place in places.items()
+    for each in results.failures(place, root)
+  ]
+  command.report({'runs': ended, 'failures': failed})
+  return 1 if failed or None in ended.values() else None
 
 
 def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
@@ -122,7 +144,7 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
   """
   configs = {each.name: resolve(each) for each in study.variants}
   equal.check_distinct(configs, bool(study.tuning.learning_rates))
-  check_tasks(study)
+  check_asked(study)
   planned = {each.name: planned_of(each) for each in study.variants}
   seconds = dict.fromkeys(configs, None)
   if study.unit == 'seconds':
@@ -139,14 +161,7 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
 
   def terms_of(share: float = 1.0) -> dict[str, Terms]:
     return {
-      name: equal.derive(
-        name,
-        study,
-        planned[name],
-        configs[name]['data']['length'],
-        seconds[name],
-        share,
-      )
+      name: equal.derive(name, study, planned[name], seconds[name], share)
       for name in configs
     }
 
@@ -193,7 +208,7 @@ def run(
   """Trains and scores what has not been yet; returns the learning rates."""
   study = plan.study
   rates = {
-    each.name: tune(study, each, plan.trials[each.name], root)
+    each.name: tune(study, each, plan.trial_terms[each.name], root)
     for each in study.variants
     if any(variant is each for variant, _ in chosen)
   }
@@ -242,8 +257,14 @@ def resolve(variant: Variant) -> dict[str, Any]:
   return config
 
 
-def check_tasks(study: Study) -> None:
-  """Raises UserError if what is fine-tuned for has a config that is none."""
+def check_asked(study: Study) -> None:
+  """Raises UserError if what is asked is no task, or has a config that is none."""
+  for asked in study.scores:
+    if asked.task not in score.TASKS:
+      raise UserError(
+        f'The score {asked.name!r} has the task {asked.task!r}. Set it to one of'
+        f' {", ".join(score.TASKS)}.'
+      )
   for task in study.tasks:
     config_file.load(task.config, dict(task.overrides), SECTIONS)
 
@@ -270,7 +291,11 @@ def in_common(study: Study, configs: Configs) -> dict[str, Any]:
   kept = ('unit', 'budget', 'warmup', 'evaluations', 'tuning')
   told = dataclasses.asdict(study)
   asked = {
-    key: {each['name']: each for each in told[key]} for key in results.ASKED
+    key: {
+      each['name']: {k: v for k, v in each.items() if k not in READ_FROM}
+      for each in told[key]
+    }
+    for key in results.ASKED
   }
   return {**{key: told[key] for key in kept}, **asked, 'configs': configs}
 
@@ -304,7 +329,8 @@ def tune(
 ) -> float | None:
   """Returns the learning rate of a variant, chosen once and kept.
 
-  None: it is that of its config; or, of a grid, none works.
+  None: it is that of its config; or, of a grid, none works, or a trial failed
+  and is to be tried again by the next call.
   """
   rates = study.tuning.learning_rates
   if len(rates) < 2:
@@ -316,14 +342,28 @@ def tune(
     losses = {}
     for rate in rates:
       fields = equal.overrides(study, trial, rate, seed=TUNING_SEED)
-      fields['eval.every'] = 0  # Its last loss decides; others cost time.
-      place = results.trial_of(root, variant.name, rate)
-      losses[rate] = results.loss_of(cells.train(variant, fields, place))
+      # Its last loss decides.
+      fields |= {'eval.every': 0, 'checkpoint.keep': 1}
+      losses[rate] = tried(
+        variant, fields, results.trial_of(root, variant.name, rate)
+      )
+    if None in losses.values():  # Of the rest of a grid none is chosen.
+      return None
     best = results.chosen_rate(losses)
     if best is not None:
       with atomic.new_file(path) as part:
         part.write_text(json.dumps(best))
     return best
+
+
+def tried(
+  variant: Variant, fields: dict[str, Any], place: pathlib.Path
+) -> float | None:
+  """Returns the last loss of a trial; inf: it diverged; None: it failed."""
+  told = cells.train(variant, fields, place)
+  if told is None and cells.status_of(place) != UserError.status:
+    return None
+  return results.loss_of(told)
 
 
 def run_cell(

@@ -2,14 +2,15 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lm.analysis import intervals, power_law
+from lm.analysis import curves, intervals, power_law
 from lm.analysis.intervals import Interval
 from lm.comparison import results, terms as equal
 from lm.comparison.study import Study
@@ -20,6 +21,8 @@ Configs = Mapping[str, Mapping[str, Any]]
 # What a loss depends on beside the model: of others it is another question. For
 # a byte it is the same one, however the text is cut into tokens.
 OF_A_LOSS = ('objective.', 'data.')
+# What numbers depend on beside the config.
+OF_A_PLACE = ('git_sha', 'python', 'versions', 'devices', 'platform')
 OF_TOKENS = ('data.tokenizer', 'data.vocab_size', 'data.end_of_text')
 
 
@@ -72,9 +75,15 @@ def gather(
     'intervals': between(study, scored, cells, comparable),
     'power_law': ladder(scored, terms) if study.ladder else None,
     'curves': {
-      name: results.curve([*own.values()], terms[name])
-      for name, own in cells.items()
-      if own
+      name: drawn(cells, terms, read)
+      for name, read in {
+        'loss': curves.read,
+        **{
+          each.name: functools.partial(results.course, asked=each)
+          for each in study.scores
+          if each.curve
+        },
+      }.items()
     },
     'tokens_per_second': {
       name: [results.speed(cell) for cell in own.values()]
@@ -88,8 +97,8 @@ def gather(
       name: next((results.forms(each, study) for each in own.values()), {})
       for name, own in cells.items()
     },
-    'failures': results.failures(root),
-    'environment': _environment(cells),
+    'failures': [*results.failures(root), *_lacking(study, cells, root)],
+    'environments': environments(cells),
   }
 
 
@@ -215,14 +224,60 @@ def _told(
   }
 
 
-def _environment(
+def drawn(
   cells: Mapping[str, Mapping[int, pathlib.Path]],
-) -> dict[str, Any] | None:
-  """Returns where the first of the runs was trained, which all of them were."""
-  paths = [
-    cell / 'environment.json' for own in cells.values() for cell in own.values()
+  terms: Mapping[str, Terms],
+  read: Callable[[pathlib.Path], Mapping[int, float]],
+) -> dict[str, Any]:
+  """Returns the curves of each variant; see `results.curve`."""
+  return {
+    name: results.curve(
+      [read(cell) for cell in own.values()], [*own.values()], terms[name]
+    )
+    for name, own in cells.items()
+    if own
+  }
+
+
+def environments(
+  cells: Mapping[str, Mapping[int, pathlib.Path]],
+) -> list[dict[str, Any]]:
+  """Returns where the runs and their fine-tuning were, each place once.
+
+  `runs` are the names of those that were there.
+  """
+  found: dict[str, dict[str, Any]] = {}
+  for name, own in cells.items():
+    for seed, cell in own.items():
+      for place in (cell, *sorted((cell / 'tasks').glob('*'))):
+        path = place / 'environment.json'
+        if not path.exists():
+          continue
+        told = json.loads(path.read_text())
+        where = {key: told[key] for key in OF_A_PLACE}
+        run = '/'.join((name, f'{seed}', *place.relative_to(cell).parts))
+        same = found.setdefault(json.dumps(where), where | {'runs': []})
+        same['runs'].append(run)
+  return [*found.values()]
+
+
+def _lacking(
+  study: Study,
+  cells: Mapping[str, Mapping[int, pathlib.Path]],
+  root: pathlib.Path,
+) -> list[dict[str, Any]]:
+  """Returns as failures what was scored by a metric that is none."""
+  return [
+    {
+      'where': cell.relative_to(root).as_posix(),
+      'status': 0,
+      'command': '',
+      'last_lines': lines,
+    }
+    for own in cells.values()
+    for cell in own.values()
+    if (lines := results.lacking(cell, study))
   ]
-  return json.loads(paths[0].read_text()) if paths else None
 
 
 def _cells(

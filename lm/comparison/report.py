@@ -1,29 +1,24 @@
-"""What a study found, as people read it: report.html, and tables in the log."""
+"""What a study found, as people read it: report.html, and the terms in the log."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 
 from lm.analysis import plots, report_html as html
+from lm.comparison import tables
 from lm.comparison.study import Study
 from lm.comparison.terms import Terms
 from lm.data import atomic
 
-Table = tuple[list[str], list[list[str]]]  # A header and its rows.
-
-SPEED = (
-  'On the machine below: the median of the runs in tokens a second, the most'
-  ' memory that one of them had in use on a device (of a CPU: in its process,'
-  " compiler included), and what its step has of that by the compiler's plan."
-)
 AXES = {
   'tokens': 'tokens read',
   'flops': 'FLOPs',
-  'seconds': 'seconds of training',
+  'seconds': 'seconds of training, at the median speed',
 }
 NOT_THE_SAME = (
   'These are shown and not compared: they mean another thing of each variant,'
@@ -35,32 +30,16 @@ def say_terms(
   study: Study, terms: Mapping[str, Terms], trials: Mapping[str, Terms]
 ) -> None:
   """Logs what each variant is given, and what the whole study takes."""
-  header, rows = terms_table({k: v._asdict() for k, v in terms.items()})
-  table = aligned([header, *rows])
-  logging.info('Each run has %.3g %s:\n%s', study.budget, study.unit, table)
+  header, rows = tables.terms_table({k: v._asdict() for k, v in terms.items()})
+  table = tables.aligned([header, *rows])
+  unit = tables.UNITS[study.unit]
+  logging.info('Each run has %.3g %s:\n%s', study.budget, unit, table)
   told = dataclasses.asdict(study)
   both = [
     {name: each._asdict() for name, each in of.items()}
     for of in (terms, trials)
   ]
-  logging.info('%s', cost(told, *both))
-
-
-def cost(
-  study: Mapping[str, Any],
-  terms: Mapping[str, Mapping[str, Any]],
-  trials: Mapping[str, Mapping[str, Any]],
-) -> str:
-  """Returns how many runs there are, and what they take."""
-  rates = len(study['tuning']['learning_rates'])
-  rates = rates if rates > 1 else 0
-  of_runs = study['seeds'] * sum(each['flops'] for each in terms.values())
-  of_trials = rates * sum(each['flops'] for each in trials.values())
-  return (
-    f'{study["seeds"] * len(terms)} runs of {len(terms)} variants,'
-    f' {of_runs:.3g} FLOPs together; before them {rates * len(terms)} trials of'
-    f' learning rates, {of_trials:.3g} FLOPs.'
-  )
+  logging.info('%s', tables.cost(told, *both))
 
 
 def write(found: Mapping[str, Any], root: pathlib.Path) -> None:
@@ -80,20 +59,22 @@ def write(found: Mapping[str, Any], root: pathlib.Path) -> None:
 def draw(
   found: Mapping[str, Any], folder: pathlib.Path
 ) -> dict[str, pathlib.Path]:
-  """Draws the losses against tokens, FLOPs and time; returns where."""
+  """Draws losses and scores against tokens, FLOPs and time; returns where.
+
+  Returns:
+    The pictures by what is under them.
+  """
   folder.mkdir(parents=True, exist_ok=True)
   pictures = {}
-  for name, label in AXES.items():
-    series = {
-      variant: curve[name]
-      for variant, curve in found['curves'].items()
-      if name in curve
-    }
+  for (metric, curves), (axis, label) in itertools.product(
+    found['curves'].items(), AXES.items()
+  ):
+    series = {name: own[axis] for name, own in curves.items() if axis in own}
     if series:
-      pictures[name] = folder / f'loss_by_{name}.png'
-      plots.lines(
-        series, pictures[name], '', label, 'loss on the validation set'
-      )
+      path = folder / f'{metric}_by_{axis}.png'
+      pictures[f'The {metric} by {label}.'] = path
+      side = 'loss on the validation set' if metric == 'loss' else metric
+      plots.lines(series, path, '', label, side)
   return pictures
 
 
@@ -103,27 +84,43 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, pathlib.Path]) -> str:
   parts = [
     html.paragraph(
       f'{len(found["terms"])} variants, {study["seeds"]} runs of each, every run'
-      f' with {html.shown(study["budget"])} {study["unit"]}.'
+      f' with {html.shown(study["budget"])} {tables.UNITS[study["unit"]]}.'
     ),
+    *_incomplete(found),
     html.heading('What they scored'),
     *_scores(found),
     html.heading('How sure the differences are'),
     *_intervals(found),
-    html.heading('Losses'),
+    html.heading('Curves'),
     *_ladder(found),
     *_curves(found, pictures),
     html.heading('Equal terms'),
-    html.table(*terms_table(found['terms']), 'What the budget comes to.'),
-    html.paragraph(cost(study, found['terms'], found['trial_terms'])),
+    html.table(*tables.terms_table(found['terms']), tables.TERMS),
+    html.paragraph(tables.cost(study, found['terms'], found['trial_terms'])),
     *_rates(found),
     *_differences(found),
     html.heading('Speed and memory'),
-    html.table(*speed_table(found), SPEED),
+    html.table(*tables.speed_table(found), tables.SPEED),
     *_failures(found),
     html.heading('How this was made'),
-    html.paragraph(environment(found['environment'])),
+    *map(html.paragraph, tables.environments(found)),
   ]
   return html.page(found['question'], parts)
+
+
+def _incomplete(found: Mapping[str, Any]) -> list[str]:
+  """Returns, if runs are missing, that means are over those that are there."""
+  wanted = found['study']['seeds'] * len(found['terms'])
+  ended = sum(map(len, found['rows'].values()))
+  if ended == wanted and not found['failures']:
+    return []
+  return [
+    html.paragraph(
+      f'{ended} of {wanted} runs have ended, and {len(found["failures"])} things'
+      ' have failed: see What failed. Means and intervals are over those that'
+      ' are there.'
+    )
+  ]
 
 
 def _scores(found: Mapping[str, Any]) -> list[str]:
@@ -131,49 +128,11 @@ def _scores(found: Mapping[str, Any]) -> list[str]:
   comparable, others = found['comparable'], found['not_comparable']
   if any(name in found['table'] for name in comparable):
     caption = 'Mean, standard deviation and number of the runs.'
-    parts.append(html.table(*score_table(found, comparable), caption))
-    parts += [html.paragraph(each) for each in asked(found)]
+    parts.append(html.table(*tables.score_table(found, comparable), caption))
+    parts += [html.paragraph(each) for each in tables.asked(found)]
   if any(name in found['table'] for name in others):
-    parts.append(html.table(*score_table(found, others), NOT_THE_SAME))
+    parts.append(html.table(*tables.score_table(found, others), NOT_THE_SAME))
   return parts
-
-
-def asked(found: Mapping[str, Any]) -> list[str]:
-  """Returns in which form each variant was asked, and on what."""
-  told = []
-  for score in found['study']['scores']:
-    forms = ', '.join(
-      f'{name} by {own[score["name"]]}'
-      for name, own in found['forms'].items()
-      if score['name'] in own
-    )
-    limit = f', {score["limit"]} of each kind' if score['limit'] else ''
-    told.append(
-      f'{score["name"]}: {score["metric"]} of {score["task"]}{limit}; {forms}.'
-    )
-  told += [
-    f'{task["name"]}: {task["metric"]} after fine-tuning, {task["config"]}.'
-    for task in found['study']['tasks']
-  ]
-  return told
-
-
-def score_table(found: Mapping[str, Any], metrics: Sequence[str]) -> Table:
-  """Returns `mean ± std (n)` of each variant and metric."""
-  there = [metric for metric in metrics if metric in found['table']]
-  rows = [
-    [name, *(told(found['table'][metric].get(name)) for metric in there)]
-    for name in found['terms']
-  ]
-  return ['variant', *there], rows
-
-
-def told(summary: Mapping[str, Any] | None) -> str:
-  """Returns a mean with its deviation and number, as text."""
-  if summary is None or summary['mean'] is None:
-    return '-'
-  std = '' if summary['std'] is None else f' ± {summary["std"]:.4f}'
-  return f'{summary["mean"]:.4f}{std} ({summary["n"]})'
 
 
 def _intervals(found: Mapping[str, Any]) -> list[str]:
@@ -187,42 +146,12 @@ def _intervals(found: Mapping[str, Any]) -> list[str]:
   count = len(found['intervals'])
   if count > 1:
     caption += f' Of {count} such intervals about {0.05 * count:.1f} miss.'
-  return [html.table(*interval_table(found), caption)]
-
-
-def interval_table(found: Mapping[str, Any]) -> Table:
-  """Returns the difference of each two variants, and its interval."""
-  header = ['metric', 'first', 'second', 'difference', 'from', 'to', 'method']
-  number = lambda value: '-' if value is None else f'{value:+.4f}'
-  rows = [
-    [
-      each['metric'],
-      each['first'],
-      each['second'],
-      number(each['estimate']),
-      number(each['low']),
-      number(each['high']),
-      each['method'],
-    ]
-    for each in found['intervals']
-  ]
-  return header, rows
+  return [html.table(*tables.interval_table(found), caption)]
 
 
 def _ladder(found: Mapping[str, Any]) -> list[str]:
   fitted = found['power_law']
-  return [] if fitted is None else [html.paragraph(law(fitted))]
-
-
-def law(fitted: Mapping[str, Any]) -> str:
-  """Returns a power law of the loss, with the interval of its exponent."""
-  exponent = fitted['exponent']
-  return (
-    f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
-    ' being the parameters without tables of embeddings; with 95% confidence'
-    f' the exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
-    f' ({exponent["method"]}).'
-  )
+  return [] if fitted is None else [html.paragraph(tables.law(fitted))]
 
 
 def _curves(
@@ -233,63 +162,22 @@ def _curves(
   if not same:
     note += ' ' + NOT_THE_SAME
   return [html.paragraph(note)] + [
-    html.figure(path.read_bytes(), f'The loss by {AXES[name]}.')
-    for name, path in pictures.items()
+    html.figure(path.read_bytes(), caption)
+    for caption, path in pictures.items()
   ]
-
-
-def terms_table(terms: Mapping[str, Mapping[str, Any]]) -> Table:
-  """Returns how the steps of each variant follow from the budget."""
-  header = [
-    'variant',
-    'parameters',
-    'without tables',
-    'FLOPs a token',
-    'tokens with a loss',
-    'tokens a step',
-    'steps',
-    'of them warm up',
-    'tokens',
-    'FLOPs',
-  ]
-  rows = [
-    [
-      name,
-      f'{each["parameters"]:,}',
-      f'{each["without_embeddings"]:,}',
-      f'{each["flops_per_token"]:.3g}',
-      f'{100 * each["answers_per_token"]:.0f}%',
-      f'{each["tokens_per_step"]:,}',
-      f'{each["steps"]:,}',
-      f'{each["warmup_steps"]:,}',
-      f'{each["tokens"]:.3g}',
-      f'{each["flops"]:.3g}',
-    ]
-    for name, each in terms.items()
-  ]
-  return header, rows
 
 
 def _rates(found: Mapping[str, Any]) -> list[str]:
   tuning = found['study']['tuning']
-  rates = [f'{rate:g}' for rate in tuning['learning_rates']]
-  if len(rates) < 2:
+  if len(tuning['learning_rates']) < 2:
     return [html.paragraph('The learning rates are as given, and not tuned.')]
-  rows, edges = [], []
-  for name, losses in found['trials'].items():
-    best = found['rates'][name]
-    tried = [
-      '-' if losses[rate] is None else f'{losses[rate]:.4f}' for rate in rates
-    ]
-    rows.append([name, *tried, '-' if best is None else f'{best:g}'])
-    if best in (min(tuning['learning_rates']), max(tuning['learning_rates'])):
-      edges.append(name)
-  caption = (
-    'The loss on the validation set at each learning rate, after'
-    f' {100 * tuning["share"]:.0f}% of the budget, one run each; the lowest is'
-    ' taken. These runs are not of the budget.'
-  )
-  parts = [html.table(['variant', *rates, 'taken'], rows, caption)]
+  edges = [
+    name
+    for name, best in found['rates'].items()
+    if best in (min(tuning['learning_rates']), max(tuning['learning_rates']))
+  ]
+  caption = tables.TRIALS.format(share=f'{tuning["share"]:.0%}')
+  parts = [html.table(*tables.rates_table(found), caption)]
   if edges:
     parts.append(
       html.paragraph(
@@ -297,32 +185,15 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
         ' better.'
       )
     )
-  if names := no_better_than_trials(found):
+  if names := tables.no_better_than_trials(found):
     parts.append(
       html.paragraph(
         'No better after the whole budget than after the trial:'
-        f' {", ".join(names)}. The rate was chosen too early, and is too high;'
-        ' give tuning.share a larger value.'
+        f' {", ".join(names)}. The rate may have been chosen too early, and be'
+        ' too high: give tuning.share a larger value.'
       )
     )
   return parts
-
-
-def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
-  """Returns the variants whose runs lost what their shorter trial had learned.
-
-  A trial that ends before learning begins chooses the rate that is quickest at
-  first, with which a longer run may never get further.
-  """
-  if found['study']['tuning']['share'] >= 1:
-    return []
-  names = []
-  for name, losses in found['trials'].items():
-    tried = [loss for loss in losses.values() if loss is not None]
-    mean = found['table'].get('loss', {}).get(name, {}).get('mean')
-    if tried and mean is not None and mean >= min(tried):
-      names.append(name)
-  return names
 
 
 def _differences(found: Mapping[str, Any]) -> list[str]:
@@ -339,25 +210,6 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
   return [html.table(['key', *found['terms']], rows, caption)]
 
 
-def speed_table(found: Mapping[str, Any]) -> Table:
-  """Returns tokens a second and memory as measured, and memory as planned."""
-  header = ['variant', 'tokens/s', 'MB in use', 'MB of a step, planned']
-  rows = []
-  for name, each in found['terms'].items():
-    speeds = [speed for speed in found['tokens_per_second'][name] if speed]
-    middle = sorted(speeds)[len(speeds) // 2] if speeds else None
-    used = [size for size in found['peak_bytes'][name] if size]
-    rows.append(
-      [
-        name,
-        '-' if middle is None else f'{middle:,.0f}',
-        f'{max(used) / 1e6:,.0f}' if used else '-',
-        f'{each["bytes_per_device"] / 1e6:,.0f}',
-      ]
-    )
-  return header, rows
-
-
 def _failures(found: Mapping[str, Any]) -> list[str]:
   if not found['failures']:
     return []
@@ -371,26 +223,3 @@ def _failures(found: Mapping[str, Any]) -> list[str]:
       for each in found['failures']
     ),
   ]
-
-
-def environment(found: Mapping[str, Any] | None) -> str:
-  """Returns what the numbers depend on beside the configs."""
-  if found is None:
-    return 'No run has said where it was trained.'
-  versions = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
-  return (
-    f'Commit {found["git_sha"]}, Python {found["python"]}, {versions}, on'
-    f' {len(found["devices"])} x {found["devices"][0]}, {found["platform"]}.'
-  )
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-  """Returns rows of texts as columns, the first to the left."""
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return '\n'.join(
-    '  '.join(
-      f'{text:{width}}' if place == 0 else f'{text:>{width}}'
-      for place, (text, width) in enumerate(zip(row, widths))
-    )
-    for row in rows
-  )

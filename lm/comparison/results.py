@@ -7,8 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lm.analysis import curves
-from lm.comparison.study import Study
+from lm.comparison.study import Score, Study
 from lm.comparison.terms import Terms
 from lm.tasks import predictions
 from lm.training import run_config, run_log
@@ -54,20 +53,32 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
 
   What is not there, or has failed, is left out.
   """
-  found = {}
-  told_of = _scored(cell, study)
-  for asked in study.scores:
-    if asked.name in told_of:
-      found[asked.name] = told_of[asked.name][asked.metric]
-  for task in study.tasks:
-    if told := _json(cell / 'tasks' / task.name / 'result.json'):
-      test = told.get('test') or told.get('validation') or told
-      found[task.name] = test[task.metric]
+  metrics = {each.name: each.metric for each in (*study.scores, *study.tasks)}
+  found = {
+    name: told[metrics[name]]
+    for name, told in _told(cell, study).items()
+    if metrics[name] in told
+  }
   evals = [line for line in _lines(cell) if line['split'] == 'eval']
   if evals:
     for name in ('loss', 'bits_per_byte'):
       if evals[-1].get(name) is not None:  # As where a run has diverged.
         found[name] = evals[-1][name]
+  return found
+
+
+def lacking(cell: pathlib.Path, study: Study) -> list[str]:
+  """Returns of what was asked that its metric is none, and which there are."""
+  found = []
+  told_of = _told(cell, study)
+  for each in (*study.scores, *study.tasks):
+    told = told_of.get(each.name, {each.metric: None})
+    if each.metric not in told:
+      numbers = (k for k, v in told.items() if isinstance(v, int | float))
+      found.append(
+        f'{each.name} has no metric {each.metric!r}. It has'
+        f' {", ".join(numbers)}.'
+      )
   return found
 
 
@@ -79,12 +90,12 @@ def forms(cell: pathlib.Path, study: Study) -> dict[str, str]:
 def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
   """Returns which answers of a run are right, by score or task and by id.
 
-  Of tasks, those whose metric is the share of answers that are the label.
+  Of those whose metric is the share of them.
   """
   found = {}
   for asked in study.scores:
     path = cell / 'scores' / f'{asked.name}.jsonl'
-    if path.exists():
+    if asked.metric == 'accuracy' and path.exists():
       lines = map(json.loads, path.read_text().splitlines())
       found[asked.name] = {line['id']: line['right'] for line in lines}
   for task in study.tasks:
@@ -98,11 +109,12 @@ def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
 
 
 def paradigms(cell: pathlib.Path, study: Study) -> dict[str, dict[str, float]]:
-  """Returns how much of each paradigm is right, of the scores that have any."""
+  """Returns how much of each paradigm is right, where that is the metric."""
+  told_of = _scored(cell, study)
   return {
-    name: told['paradigms']
-    for name, told in _scored(cell, study).items()
-    if 'paradigms' in told
+    asked.name: told_of[asked.name]['paradigms']
+    for asked in study.scores
+    if asked.metric == 'accuracy' and 'paradigms' in told_of.get(asked.name, {})
   }
 
 
@@ -122,17 +134,30 @@ def peak_bytes(cell: pathlib.Path) -> int | None:
   return max(used, default=None)
 
 
+def course(cell: pathlib.Path, asked: Score) -> dict[int, float]:
+  """Returns what a run scored on its way, by step."""
+  path = cell / 'scores' / f'{asked.name}.json'
+  paths = [*path.with_suffix('').glob('step-*/score.json'), path]
+  told = [_json(each) for each in paths if each.exists()]
+  found = {each['step']: each[asked.metric] for each in told}
+  return dict(sorted(found.items()))
+
+
 def curve(
-  cells: Sequence[pathlib.Path], terms: Terms
+  runs: Sequence[Mapping[int, float]],
+  cells: Sequence[pathlib.Path],
+  terms: Terms,
 ) -> dict[str, list[list[tuple[float | int, float]]]]:
-  """Returns the losses of runs against their tokens, FLOPs and time.
+  """Returns what runs came to against their tokens, FLOPs and time.
 
   Args:
-    cells: The workdirs of a variant's runs.
+    runs: Of each of a variant's runs, a number by step.
+    cells: Their workdirs.
     terms: Of the variant.
 
   Returns:
-    By what they are against, for each run what it had spent and its loss then.
+    By what it is against, for each run what it had spent and the number then.
+    Time is that of training alone, at the median speed of the runs.
   """
   speeds = [each for each in map(speed, cells) if each]
   step = {
@@ -141,18 +166,25 @@ def curve(
   }
   if speeds:  # Of a few steps alone it is not known.
     step['seconds'] = terms.tokens_per_step / statistics.median(speeds)
-  runs = [curves.read(cell) for cell in cells]
   return {
-    name: [[(at * one, loss) for at, loss in run.items()] for run in runs]
+    name: [[(at * one, value) for at, value in run.items()] for run in runs]
     for name, one in step.items()
   }
 
 
-def failures(root: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns what each run that failed has said."""
+def failures(
+  place: pathlib.Path, root: pathlib.Path | None = None
+) -> list[dict[str, Any]]:
+  """Returns what each run in a place that failed has said.
+
+  Args:
+    place: A folder with runs.
+    root: That is named in `where`; by default the place.
+  """
+  root = root or place
   return [
     {'where': path.parent.relative_to(root).as_posix(), **(_json(path) or {})}
-    for path in sorted(root.rglob('failed.json'))
+    for path in sorted(place.rglob('failed.json'))
   ]
 
 
@@ -194,6 +226,15 @@ def check_same(
       return
   root.mkdir(parents=True, exist_ok=True)
   run_config.write(terms, path)
+
+
+def _told(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:
+  """Returns all that is known of a run by what it was asked."""
+  found = _scored(cell, study)
+  for task in study.tasks:
+    if told := _json(cell / 'tasks' / task.name / 'result.json'):
+      found[task.name] = told.get('test') or told.get('validation') or told
+  return found
 
 
 def _scored(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:

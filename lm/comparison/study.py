@@ -71,6 +71,8 @@ class Score:
     limit: Pairs of each paradigm, or questions; 0: all.
     form: By default, each family's own.
     metric: Of what the command prints.
+    curve: Whether it is asked at each evaluation of a run, and not at its end
+      alone.
   """
 
   name: str
@@ -79,6 +81,7 @@ class Score:
   limit: int = 0
   form: str = ''
   metric: str = 'accuracy'
+  curve: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What each variant is given under one budget, and in what variants differ."""
 
-import collections
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -30,14 +29,17 @@ class Terms(NamedTuple):
   Attributes:
     steps: Updates of its parameters.
     warmup_steps: Those in which the learning rate rises.
-    tokens: That it reads.
+    tokens: Places of the rows that it reads, padding included.
     flops: That it takes, by the model's convention.
     parameters: All of them.
     without_embeddings: Those of them that are in no table of tokens, of their
       types or of positions.
     flops_per_token: Forward and backward.
-    answers_per_token: The share of the tokens that the loss is on.
+    filled: The share of the tokens that are text and no padding; None, as the
+      next: the config does not take its vocabulary from a text.
+    asked: The share of the tokens that the loss is on.
     tokens_per_step: Of a batch.
+    seconds_per_step: Of a budget in seconds, what was measured; else None.
     bytes_per_device: What a device holds.
   """
 
@@ -48,8 +50,10 @@ class Terms(NamedTuple):
   parameters: int
   without_embeddings: int
   flops_per_token: float
-  answers_per_token: float
+  filled: float | None
+  asked: float | None
   tokens_per_step: int
+  seconds_per_step: float | None
   bytes_per_device: int
 
 
@@ -57,8 +61,7 @@ def derive(
   name: str,
   study: Study,
   planned: Mapping[str, Any],
-  length: int,
-  seconds_a_step: float | None = None,
+  seconds_per_step: float | None = None,
   share: float = 1.0,
 ) -> Terms:
   """Returns the terms of a variant.
@@ -67,8 +70,7 @@ def derive(
     name: Of the variant, for messages.
     study: With the budget.
     planned: What `plan.plan` says of its config.
-    length: Tokens of an example.
-    seconds_a_step: Of a budget in seconds, what was measured.
+    seconds_per_step: Of a budget in seconds, what was measured.
     share: Of the budget.
 
   Raises:
@@ -77,7 +79,7 @@ def derive(
   one = {
     'flops': planned['flops_per_step'],
     'tokens': planned['tokens_per_step'],
-    'seconds': seconds_a_step,
+    'seconds': seconds_per_step,
   }[study.unit]
   steps = math.floor(share * study.budget / one)
   if steps < 2:  # In one alone no rate could rise.
@@ -99,8 +101,9 @@ def derive(
     parameters=planned['parameters'],
     without_embeddings=planned['parameters'] - tables,
     flops_per_token=planned['flops_per_token'],
-    answers_per_token=planned['answers_per_example'] / length,
+    **(planned['use_of_rows'] or {'filled': None, 'asked': None}),
     tokens_per_step=planned['tokens_per_step'],
+    seconds_per_step=seconds_per_step,
     bytes_per_device=planned['bytes_per_device']['total'],
   )
 
@@ -111,19 +114,20 @@ def overrides(
   """Returns the fields of a config that follow from the terms of a run.
 
   Args:
-    study: How often it is evaluated.
+    study: How often it is evaluated, and whether its checkpoints are scored.
     terms: Of the run.
     learning_rate: The peak, of which a tenth is left at the end; None: as the
       variant's config has them.
     seed: Of the run.
   """
   every = max(1, terms.steps // study.evaluations)
+  curves = any(each.curve for each in study.scores)
   fields = {
     'num_steps': terms.steps,
     'optimizer.warmup_steps': terms.warmup_steps,
     'eval.every': every,
     'checkpoint.every': every,
-    'checkpoint.keep': 1,
+    'checkpoint.keep': study.evaluations + 1 if curves else 1,
     'checkpoint.best': '',
     'seed': seed,
   }
@@ -145,12 +149,12 @@ def differences(
     tuned: Whether the learning rates are those of a grid.
   """
   first = next(iter(configs.values()))
-  keys = collections.Counter(
+  keys = {
     key
     for config in configs.values()
     for key in run_config.difference(first, config)
     if key not in derived(tuned)
-  )
+  }
   return {
     key: {name: _at(config, key) for name, config in configs.items()}
     for key in sorted(keys)

@@ -23,6 +23,8 @@ from lm.training.groups import Groups
 from lm.training.step import TrainState
 from lm.types import Batch, PyTree, Vocabulary, path_of
 
+COUNTED_ROWS = 512  # From which it is known how full a row is.
+
 
 def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
   """Returns the sizes that a run has, from abstract arrays alone.
@@ -54,7 +56,7 @@ def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
     'examples_per_device_and_microbatch': run.batch_size
     // shares
     // run.microbatches,
-    'answers_per_example': asked_of(batch),
+    'use_of_rows': use_of_rows(config) if reads_text(config) else None,
     **costs(config, parts, state, batch),
   }
 
@@ -99,10 +101,39 @@ def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
   return parts, loop.initial(parts, batch, jax.random.key(0))[1], batch
 
 
-def asked_of(batch: Batch) -> int:
-  """Returns how many answers of its first term an example is asked for."""
-  weights = next(iter(batch.weights.values()))
-  return weights.shape[1] if weights.ndim > 1 else 1
+def reads_text(config: Mapping[str, Any]) -> bool:
+  """Whether a plan reads the text: the model's vocabulary is taken from it."""
+  return config['model']['vocab_size'] is None and not assembly.is_task(config)
+
+
+def use_of_rows(config: Mapping[str, Any]) -> dict[str, float]:
+  """Returns how much of its rows a run on a text makes use of.
+
+  Counted in the first `COUNTED_ROWS` of them.
+
+  Returns:
+    `filled`: The share of a row's places that are text, and not padding.
+    `asked`: For each token of `config.data.length`, on how many the loss of the
+      first term is.
+  """
+  parts = assembly.assemble(config, splits=['train'])
+  objective, seed = parts.objective, config['seed']
+  index = np.arange(COUNTED_ROWS)
+  source = parts.dataset.source(
+    'train',
+    objective.example_length,
+    seed,
+    objective.reads,
+    objective.marks,
+    COUNTED_ROWS,
+  )
+  examples = source.examples_at(index)
+  batch = objective.prepare(examples, source.draws(index), seed)
+  asked = np.count_nonzero(next(iter(batch.weights.values())))
+  return {
+    'filled': float(np.mean(examples['valid'])),
+    'asked': asked / (COUNTED_ROWS * config['data']['length']),
+  }
 
 
 def imagined_parts(config: Mapping[str, Any]) -> Parts:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from lm.comparison import gathering, report, results
+from lm.comparison import gathering, report, results, tables
 from lm.comparison.study import Score, Task
 from tests.comparison import results_test, terms_test
 
@@ -126,6 +126,43 @@ def test_a_ladder_has_its_exponent(root):
   assert law['exponent']['estimate'] == pytest.approx(0.25)
   assert law['scale'] == pytest.approx(9)
   assert gathering.ladder({'100': scored['100']}, terms) is None
+
+
+def test_runs_of_two_places_are_told_apart(root):
+  path = results.cell_of(root, 'b', 2) / 'environment.json'
+  results_test.write(path, json.loads(path.read_text()) | {'git_sha': 'def'})
+  first, second = gather(root)['environments']
+  assert (first['git_sha'], len(first['runs'])) == ('abc', 5)
+  assert (second['git_sha'], second['runs']) == ('def', ['b/2'])
+  both = tables.environments({'environments': [first, second]})
+  assert both[1].startswith('Commit def') and both[1].endswith('Of b/2.')
+
+
+def test_a_metric_that_is_none_is_a_failure(root):
+  score = Score('blimp', 'blimp', 'blimp', metric='acc')
+  found = gather(root, study=dataclasses.replace(STUDY, scores=(score,)))
+  assert 'blimp' not in found['table'] and len(found['failures']) == 6
+  page = report.page(found, {})
+  assert '6 of 6 runs have ended, and 6 things' in page
+  assert 'no metric &#x27;acc&#x27;' in page
+
+
+def test_a_score_is_drawn_against_what_was_spent(root):
+  (score,) = STUDY.scores
+  score = dataclasses.replace(score, curve=True)
+  for name in CONFIGS:
+    for seed in range(3):
+      place = results.cell_of(root, name, seed) / 'scores'
+      told = json.loads((place / 'blimp.json').read_text())
+      results_test.write(place / 'blimp.json', told | {'step': 20})
+      early = place / 'blimp/step-10/score.json'
+      results_test.write(early, {'step': 10, 'accuracy': 0.5})
+  found = gather(root, study=dataclasses.replace(STUDY, scores=(score,)))
+  curve = found['curves']['blimp']['a']['tokens']
+  assert curve[1] == [(640, 0.5), (1280, 0.6)]
+  report.write(found, root)
+  assert 'The blimp by FLOPs.' in (root / 'report.html').read_text()
+  assert (root / 'plots/blimp_by_seconds.png').stat().st_size > 1000
 
 
 def test_the_report_says_all_of_it(root):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from lm.analysis import curves
 from lm.comparison import results, study as studies
 from lm.comparison.study import Score, Task
 from lm.types import UserError
@@ -70,7 +71,7 @@ def test_a_run_is_scored_by_what_is_there(tmp_path):
 def test_a_curve_is_against_what_was_spent(tmp_path):
   cells = [cell(tmp_path / f'{i}', [1.0 + i, 2.0]) for i in (0, 2)]
   terms = terms_test.derive('tokens', 6400.0)
-  found = results.curve(cells, terms)
+  found = results.curve([*map(curves.read, cells)], cells, terms)
   assert found['tokens'] == [
     [(640, 1.0), (1280, 2.0)],
     [(640, 3.0), (1280, 2.0)],
@@ -78,6 +79,39 @@ def test_a_curve_is_against_what_was_spent(tmp_path):
   assert found['flops'][0] == [(6000.0, 1.0), (12_000.0, 2.0)]
   # 64 tokens a step, at 32 a second.
   assert found['seconds'][1] == [(20.0, 3.0), (40.0, 2.0)]
+
+
+def test_a_course_has_each_step_that_was_scored(tmp_path):
+  [asked] = STUDY.scores
+  for step, accuracy in ((20, 0.55), (5, 0.5)):
+    write(
+      tmp_path / f'scores/blimp/step-{step}/score.json',
+      {'step': step, 'accuracy': accuracy},
+    )
+  write(tmp_path / 'scores/blimp.json', {'step': 40, 'accuracy': 0.6})
+  found = results.course(tmp_path, asked)
+  assert [*found.items()] == [(5, 0.5), (20, 0.55), (40, 0.6)]
+
+
+def test_a_metric_that_is_none_is_told_with_those_there_are(tmp_path):
+  write(tmp_path / 'scores/blimp.json', {'form': 'pll', 'accuracy': 0.6})
+  assert results.lacking(tmp_path, STUDY) == []
+  study = dataclasses.replace(
+    STUDY, scores=(Score('blimp', 'blimp', 'blimp', metric='acc'),)
+  )
+  assert results.scores(cell(tmp_path / 'run', [1.0]), study) == {'loss': 1.0}
+  [line] = results.lacking(tmp_path, study)
+  assert line == "blimp has no metric 'acc'. It has accuracy."
+
+
+def test_answers_that_are_right_are_not_those_of_another_metric(tmp_path):
+  write(tmp_path / 'scores/blimp.json', {'paradigms': {'p': 0.5}, 'other': 1})
+  (tmp_path / 'scores/blimp.jsonl').write_text('{"id": "x", "right": true}\n')
+  study = dataclasses.replace(
+    STUDY, scores=(Score('blimp', 'blimp', 'blimp', metric='other'),)
+  )
+  assert results.answers(tmp_path, study) == {}
+  assert results.paradigms(tmp_path, study) == {}
 
 
 def test_another_study_does_not_go_where_one_is(tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from lm.comparison import study as studies, terms
+from lm.comparison.study import Score
 from lm.types import UserError
 from tests.comparison import study_test
 
@@ -14,7 +15,7 @@ PLANNED = {
   'tokens_per_step': 64,
   'flops_per_token': 9.375,
   'parameters': 130,
-  'answers_per_example': 5,
+  'use_of_rows': {'filled': 0.75, 'asked': 5 / 32},
   'bytes_per_device': {'total': 999},
   'layout': [
     {'parameter': 'token/embedding', 'shape': [10, 8]},
@@ -25,7 +26,7 @@ PLANNED = {
 
 def derive(unit, budget, **options):
   study = dataclasses.replace(STUDY, unit=unit, budget=budget)
-  return terms.derive('a', study, PLANNED, 32, **options)
+  return terms.derive('a', study, PLANNED, **options)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def derive(unit, budget, **options):
     ('tokens', 6400.0, {}, 100),
     ('tokens', 6463.0, {}, 100),  # What is left pays for no step.
     ('flops', 6000.0, {}, 10),
-    ('seconds', 30.0, {'seconds_a_step': 0.25}, 120),
+    ('seconds', 30.0, {'seconds_per_step': 0.25}, 120),
     ('tokens', 6400.0, {'share': 0.25}, 25),
   ],
 )
@@ -44,7 +45,8 @@ def test_the_budget_is_turned_into_steps(unit, budget, options, steps):
   assert found.tokens == 64 * steps and found.flops == 600 * steps
   assert found.warmup_steps == round(steps / 10)
   assert found.without_embeddings == 50
-  assert found.answers_per_token == 5 / 32
+  assert (found.filled, found.asked) == (0.75, 5 / 32)
+  assert found.seconds_per_step == options.get('seconds_per_step')
 
 
 def test_a_budget_for_no_step_is_refused():
@@ -68,11 +70,20 @@ def test_a_run_is_told_what_follows_from_its_terms():
   assert found['num_steps'] == 100 and found['seed'] == 3
   assert found['optimizer.warmup_steps'] == 10
   assert found['eval.every'] == found['checkpoint.every'] == 10
+  assert found['checkpoint.keep'] == 1
   assert found['optimizer.learning_rate'] == 0.02
   assert found['optimizer.end_learning_rate'] == 0.002
   assert 'optimizer.learning_rate' not in terms.overrides(
     STUDY, derive('tokens', 6400.0), None, seed=3
   )
+
+
+def test_what_is_asked_on_the_way_keeps_its_checkpoints():
+  asked = (Score('blimp', 'blimp', 'blimp', curve=True),)
+  study = dataclasses.replace(STUDY, scores=asked, evaluations=4)
+  found = terms.overrides(study, derive('tokens', 6400.0), None, seed=3)
+  assert found['checkpoint.every'] == 25
+  assert found['checkpoint.keep'] == 5
 
 
 CONFIGS = {

@@ -14,6 +14,7 @@ from experiments import cells, compare
 from lm.comparison import results
 from lm.training import run_log
 from lm.types import UserError
+from tests.comparison import terms_test
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDY = """
@@ -228,3 +229,110 @@ def test_data_that_are_missing_are_named_before_anything_runs(study, tmp_path):
   with pytest.raises(UserError, match=r'has no .*words\.jsonl'):
     compare.main(str(study), str(tmp_path / 'runs'), data=str(tmp_path))
   assert not (tmp_path / 'runs').exists()
+
+
+@pytest.fixture
+def stubbed(monkeypatch):
+  """Runs that are not trained: by what is in `failing` they fail instead."""
+  failing: dict[str, int] = {}
+  trained = []
+
+  def once(path, name, argv, place, stop=None):
+    if path.exists():
+      return json.loads(path.read_text())
+    place.mkdir(parents=True, exist_ok=True)
+    where = '/'.join(place.parts[-3:])
+    trained.append(where)
+    if where in failing:
+      told = {'command': name, 'status': failing[where], 'last_lines': []}
+      (place / cells.FAILED).write_text(json.dumps(told))
+      return None
+    (place / cells.FAILED).unlink(missing_ok=True)
+    path.write_text('{"loss": 2.0}')
+    (place / 'metrics.jsonl').touch()
+    return {'loss': 2.0}
+
+  planned = terms_test.PLANNED | {'tokens_per_step': 8 * 32}
+  monkeypatch.setattr(cells, 'once', once)
+  monkeypatch.setattr(compare, 'planned_of', lambda variant: planned)
+  return failing, trained
+
+
+def test_a_trial_that_failed_is_tried_again_and_the_others_are_not(
+  study, stubbed, tmp_path, capsys
+):
+  failing, trained = stubbed
+  failing['tuning/rms/0.01'] = 1  # As when the disk is full.
+  root = tmp_path / 'runs'
+  compare.main(str(study), str(root))
+  assert said(capsys)['failures'] == 1
+  assert not any(name.startswith('cells/rms') for name in trained)
+  assert json.loads((root / 'report.json').read_text())['rates']['rms'] is None
+  trained.clear()
+  failing.clear()
+  compare.main(str(study), str(root))
+  assert said(capsys)['failures'] == 0
+  assert trained == ['tuning/rms/0.01', 'cells/rms/seed-0', 'cells/rms/seed-1']
+
+
+def test_a_trial_that_diverged_is_one_with_no_loss(study, stubbed, tmp_path):
+  failing, trained = stubbed
+  failing['tuning/rms/0.01'] = UserError.status
+  compare.main(str(study), str(tmp_path))
+  assert 'cells/rms/seed-1' in trained
+  assert (tmp_path / 'tuning/rms/rate.json').read_text() == '0.001'
+
+
+def test_a_job_of_one_run_says_how_it_ended(study, stubbed, tmp_path, capsys):
+  failing, trained = stubbed
+  failing['cells/rms/seed-1'] = 1
+  assert compare.main(str(study), str(tmp_path), only=('rms/0',)) is None
+  told = said(capsys)
+  assert told == {'runs': {'rms/0': {'loss': 2.0}}, 'failures': []}
+  assert trained[-1] == 'cells/rms/seed-0' and len(trained) == 3
+  assert compare.main(str(study), str(tmp_path), only=('rms',)) == 1
+  told = said(capsys)
+  assert told['runs'] == {'rms/0': {'loss': 2.0}, 'rms/1': None}
+  assert told['failures'] == ['cells/rms/seed-1']
+
+
+def test_a_score_that_is_no_task_is_refused_and_its_metric_can_be_mended(
+  study, stubbed, tmp_path
+):
+  score = "    'scores': ({'name': 's', 'task': 'blimp', 'data': 'x.zip'},),\n"
+  changed(study, "    'shared': shared,", score + "    'shared': shared,")
+  (tmp_path / 'x.zip').touch()
+  run = lambda: compare.main(str(study), str(tmp_path), data=str(tmp_path))
+  changed(study, "'blimp'", "'bleu'")
+  with pytest.raises(
+    UserError, match="'s' has the task 'bleu'.*blimp, choices"
+  ):
+    run()
+  changed(study, "'bleu'", "'blimp', 'metric': 'acc'")
+  compare.results.check_same(
+    tmp_path,
+    compare.in_common(compare.read(str(study), 0, 0.0, str(tmp_path)), {}),
+    growing=compare.results.ASKED,
+  )
+  changed(study, "'acc'", "'accuracy', 'curve': True")
+  compare.results.check_same(
+    tmp_path,
+    compare.in_common(compare.read(str(study), 0, 0.0, str(tmp_path)), {}),
+    growing=compare.results.ASKED,
+  )
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_a_budget_of_seconds_is_turned_into_steps_once(study, tmp_path):
+  changed(study, "{'tokens': 8 * 32 * 5.0}", "{'seconds': 2.0}")
+  changed(study, "      {'name': 'rms', 'config'", '      #')
+  plan = lambda: compare.make_plan(
+    compare.read(str(study), 0, 0.0, ''), tmp_path, dry_run=False
+  )
+  first = plan().terms['plain']
+  metrics = tmp_path / 'timing/plain/metrics.jsonl'
+  before = metrics.stat().st_mtime_ns
+  assert first.steps == int(2.0 / first.seconds_per_step) > 2
+  assert plan().terms['plain'] == first
+  assert metrics.stat().st_mtime_ns == before

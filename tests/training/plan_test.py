@@ -14,7 +14,7 @@ from jax.sharding import AxisType, Mesh
 from lm.analysis import memory
 from lm.parallel import imagined, mesh as meshes
 from lm.parallel.ways import Way
-from lm.training import loop, plan
+from lm.training import assembly, loop, plan
 from lm.types import UserError
 from tests.parallel import small_run
 
@@ -231,3 +231,28 @@ def test_devices_that_make_no_mesh_are_refused(tmp_path):
   )
   assert out == '' and 'does not use the 6 devices here' in err
   assert 'Traceback' not in err
+
+
+@pytest.mark.parametrize(
+  ('family', 'changes', 'asked'),
+  [
+    ('gpt', {}, 1.0),
+    ('bert', {}, 0.15),
+    ('t5', {'objective__name': 'prefix_lm'}, 0.5),  # The rest is the prefix.
+  ],
+)
+def test_what_of_a_row_is_text_and_what_is_asked_is_counted(
+  family, changes, asked
+):
+  config = small_run.config(
+    f'{family}.py:debug', model__vocab_size=None, **changes
+  )
+  assert plan.reads_text(config)
+  used = plan.use_of_rows(config)
+  assert used['asked'] == pytest.approx(asked * used['filled'], rel=0.15)
+  # As it is in the batches that are trained on.
+  parts = assembly.assemble(config, splits=['train'])
+  batch_at, _ = assembly.feed(parts, 'train', plan.COUNTED_ROWS)
+  weights = next(iter(batch_at(0).weights.values()))
+  places = plan.COUNTED_ROWS * config['data']['length']
+  assert used['asked'] == pytest.approx((weights > 0).sum() / places)

@@ -1,0 +1,236 @@
+"""What a study found, as tables and sentences, for the report, a log and a page."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Table = tuple[list[str], list[list[str]]]  # A header and its rows.
+
+UNITS = {'flops': 'FLOPs', 'tokens': 'tokens', 'seconds': 'seconds'}
+TERMS = (
+  'What the budget comes to. Tokens are the places of the rows that a run reads,'
+  ' of which some may be padding.'
+)
+TRIALS = (
+  'The loss on the validation set at each learning rate, after {share} of the'
+  ' budget, one run each; the lowest is taken. These runs are not of the budget.'
+)
+SPEED = (
+  'On the machine below: the median of the runs in tokens a second, the most'
+  ' memory that one of them had in use on a device (of a CPU: in its process,'
+  " compiler included), and what its step has of that by the compiler's plan."
+)
+
+
+def cost(
+  study: Mapping[str, Any],
+  terms: Mapping[str, Mapping[str, Any]],
+  trials: Mapping[str, Mapping[str, Any]],
+) -> str:
+  """Returns how many runs there are, and what they take."""
+  rates = len(study['tuning']['learning_rates'])
+  rates = rates if rates > 1 else 0
+  of_runs = study['seeds'] * sum(each['flops'] for each in terms.values())
+  of_trials = rates * sum(each['flops'] for each in trials.values())
+  return (
+    f'{study["seeds"] * len(terms)} runs of {len(terms)} variants,'
+    f' {of_runs:.3g} FLOPs together; before them {rates * len(terms)} trials of'
+    f' learning rates, {of_trials:.3g} FLOPs.'
+  )
+
+
+def asked(found: Mapping[str, Any]) -> list[str]:
+  """Returns in which form each variant was asked, and on what."""
+  told = []
+  for score in found['study']['scores']:
+    forms = ', '.join(
+      f'{name} by {own[score["name"]]}'
+      for name, own in found['forms'].items()
+      if score['name'] in own
+    )
+    limit = f', {score["limit"]} of each kind' if score['limit'] else ''
+    told.append(
+      f'{score["name"]}: {score["metric"]} of {score["task"]}{limit}; {forms}.'
+    )
+  told += [
+    f'{task["name"]}: {task["metric"]} after fine-tuning, {task["config"]}.'
+    for task in found['study']['tasks']
+  ]
+  return told
+
+
+def score_table(found: Mapping[str, Any], metrics: Sequence[str]) -> Table:
+  """Returns `mean ± std (n)` of each variant and metric."""
+  there = [metric for metric in metrics if metric in found['table']]
+  rows = [
+    [name, *(told(found['table'][metric].get(name)) for metric in there)]
+    for name in found['terms']
+  ]
+  return ['variant', *there], rows
+
+
+def told(summary: Mapping[str, Any] | None) -> str:
+  """Returns a mean with its deviation and number, as text."""
+  if summary is None or summary['mean'] is None:
+    return '-'
+  std = '' if summary['std'] is None else f' ± {summary["std"]:.4f}'
+  return f'{summary["mean"]:.4f}{std} ({summary["n"]})'
+
+
+def interval_table(found: Mapping[str, Any]) -> Table:
+  """Returns the difference of each two variants, and its interval."""
+  header = ['metric', 'first', 'second', 'difference', 'from', 'to', 'method']
+  rows = [
+    [
+      each['metric'],
+      each['first'],
+      each['second'],
+      number(each['estimate']),
+      number(each['low']),
+      number(each['high']),
+      each['method'],
+    ]
+    for each in found['intervals']
+  ]
+  return header, rows
+
+
+def number(value: float | None) -> str:
+  """Returns a difference as text."""
+  return '-' if value is None else f'{value:+.4f}'
+
+
+def rates_table(found: Mapping[str, Any]) -> Table:
+  """Returns the loss of each variant at each learning rate that was tried."""
+  rates = [f'{rate:g}' for rate in found['study']['tuning']['learning_rates']]
+  loss = lambda value: '-' if value is None else f'{value:.4f}'
+  rows = [
+    [name, *(loss(losses[rate]) for rate in rates), _rate(found['rates'][name])]
+    for name, losses in found['trials'].items()
+  ]
+  return ['variant', *rates, 'taken'], rows
+
+
+def law(fitted: Mapping[str, Any]) -> str:
+  """Returns a power law of the loss, with the interval of its exponent."""
+  exponent = fitted['exponent']
+  return (
+    f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
+    ' being the parameters without tables of embeddings; with 95% confidence'
+    f' the exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
+    f' ({exponent["method"]}).'
+  )
+
+
+def terms_table(terms: Mapping[str, Mapping[str, Any]]) -> Table:
+  """Returns how the steps of each variant follow from the budget."""
+  timed = any(each['seconds_per_step'] for each in terms.values())
+  header = [
+    'variant',
+    'parameters',
+    'without embeddings',
+    'FLOPs a token',
+    'not padding',
+    'with a loss',
+    'tokens a step',
+    *(['seconds a step'] if timed else []),
+    'steps',
+    'of them warm-up',
+    'tokens',
+    'FLOPs',
+  ]
+  rows = [
+    [
+      name,
+      f'{each["parameters"]:,}',
+      f'{each["without_embeddings"]:,}',
+      f'{each["flops_per_token"]:.3g}',
+      *(_percent(each[share]) for share in ('filled', 'asked')),
+      f'{each["tokens_per_step"]:,}',
+      *([f'{each["seconds_per_step"]:.3g}'] if timed else []),
+      f'{each["steps"]:,}',
+      f'{each["warmup_steps"]:,}',
+      f'{each["tokens"]:.3g}',
+      f'{each["flops"]:.3g}',
+    ]
+    for name, each in terms.items()
+  ]
+  return header, rows
+
+
+def _rate(rate: float | None) -> str:
+  return '-' if rate is None else f'{rate:g}'
+
+
+def _percent(share: float | None) -> str:
+  return '-' if share is None else f'{100 * share:.0f}%'
+
+
+def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
+  """Returns the variants whose runs lost what their shorter trial had learned.
+
+  A trial that ends before learning begins chooses the rate that is quickest at
+  first, with which a longer run may never get further.
+  """
+  if found['study']['tuning']['share'] >= 1:
+    return []
+  names = []
+  for name, losses in found['trials'].items():
+    tried = [loss for loss in losses.values() if loss is not None]
+    mean = found['table'].get('loss', {}).get(name, {}).get('mean')
+    if tried and mean is not None and mean >= min(tried):
+      names.append(name)
+  return names
+
+
+def speed_table(found: Mapping[str, Any]) -> Table:
+  """Returns tokens a second and memory as measured, and memory as planned."""
+  header = ['variant', 'tokens/s', 'MB in use', 'MB of a step, planned']
+  rows = []
+  for name, each in found['terms'].items():
+    speeds = [speed for speed in found['tokens_per_second'][name] if speed]
+    middle = statistics.median(speeds) if speeds else None
+    used = [size for size in found['peak_bytes'][name] if size]
+    rows.append(
+      [
+        name,
+        '-' if middle is None else f'{middle:,.0f}',
+        f'{max(used) / 1e6:,.0f}' if used else '-',
+        f'{each["bytes_per_device"] / 1e6:,.0f}',
+      ]
+    )
+  return header, rows
+
+
+def environments(found: Mapping[str, Any]) -> list[str]:
+  """Returns what the numbers depend on beside the configs, a place each."""
+  return [
+    environment(each)
+    + (
+      f' Of {", ".join(each["runs"])}.'
+      if len(found['environments']) > 1
+      else ''
+    )
+    for each in found['environments']
+  ]
+
+
+def environment(place: Mapping[str, Any]) -> str:
+  """Returns where runs were trained."""
+  versions = ', '.join(f'{k} {v}' for k, v in place['versions'].items())
+  return (
+    f'Commit {place["git_sha"]}, Python {place["python"]}, {versions}, on'
+    f' {len(place["devices"])} x {place["devices"][0]}, {place["platform"]}.'
+  )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+  """Returns rows of texts as columns, the first to the left."""
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+    '  '.join(
+      f'{text:{width}}' if place == 0 else f'{text:>{width}}'
+      for place, (text, width) in enumerate(zip(row, widths))
+    )
+    for row in rows
+  )
