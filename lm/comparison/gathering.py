@@ -74,17 +74,7 @@ def gather(
     'table': table(scored),
     'intervals': between(study, scored, cells, comparable),
     'power_law': ladder(scored, terms) if study.ladder else None,
-    'curves': {
-      name: drawn(cells, terms, read)
-      for name, read in {
-        'loss': curves.read,
-        **{
-          each.name: functools.partial(results.course, asked=each)
-          for each in study.scores
-          if each.curve
-        },
-      }.items()
-    },
+    'curves': drawn(study, cells, terms),
     'tokens_per_second': {
       name: [results.speed(cell) for cell in own.values()]
       for name, own in cells.items()
@@ -225,17 +215,25 @@ def _told(
 
 
 def drawn(
+  study: Study,
   cells: Mapping[str, Mapping[int, pathlib.Path]],
   terms: Mapping[str, Terms],
-  read: Callable[[pathlib.Path], Mapping[int, float]],
-) -> dict[str, Any]:
-  """Returns the curves of each variant; see `results.curve`."""
+) -> dict[str, dict[str, Any]]:
+  """Returns the curves of each variant, by metric; see `results.curve`."""
+  read: dict[str, Callable[[pathlib.Path], Mapping[int, float]]]
+  read = {'loss': curves.read}
+  for asked in study.scores:
+    if asked.curve:
+      read[asked.name] = functools.partial(results.course, asked=asked)
   return {
-    name: results.curve(
-      [read(cell) for cell in own.values()], [*own.values()], terms[name]
-    )
-    for name, own in cells.items()
-    if own
+    metric: {
+      name: results.curve(
+        [*map(of, own.values())], [*own.values()], terms[name]
+      )
+      for name, own in cells.items()
+      if own
+    }
+    for metric, of in read.items()
   }
 
 

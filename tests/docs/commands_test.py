@@ -7,11 +7,14 @@ needs what not every machine has says so on its line.
 
 import gzip
 import importlib
+import inspect
+import itertools
 import json
 import os
 import pathlib
 import re
 import runpy
+import shlex
 import sys
 import warnings
 import zipfile
@@ -19,16 +22,14 @@ import zipfile
 import pytest
 
 import lm
-from experiments import command as commands
 from tests.docs import markdown
 
-# These take minutes: of them the flags are read, and no more. Tests of their own
-# run them at another size.
-READ = ('experiments.compare', 'experiments.compare_curve')
 # These are run as they would be, but for what they would start.
 SHOWN = ('experiments.launch', 'experiments.sweep')
 XL = ['experiments.train', '--config=configs/gpt.py:gpt2-xl']
 PLAN = 'tests/training/plan_test.py'
+# Of a study, one run and the trials before it, of four steps.
+ONE_RUN = ('--budget=8192', '--seeds=1', '--only=learned')
 SHORT = {
   'num_steps': '2',
   'batch_size': '8',
@@ -71,6 +72,7 @@ def every_command() -> list[markdown.Command]:
 
 
 COMMANDS = every_command()
+INLINE = [each for page in markdown.PAGES for each in markdown.inline(page)]
 
 
 @pytest.fixture(scope='module')
@@ -168,6 +170,8 @@ def shorter(argv: list[str]) -> list[str]:
   """Returns the flags that make a command short; what it says itself stays."""
   module, *flags = argv
   given = {flag.partition('=')[0] for flag in flags}
+  if module == 'experiments.compare':
+    return [*ONE_RUN]
   if module not in ('experiments.train', 'experiments.prepare'):
     return []
   more = dict(SHORT)
@@ -191,16 +195,12 @@ def shorter(argv: list[str]) -> list[str]:
 def test_a_command_does_what_it_says(command, trained, monkeypatch):
   monkeypatch.setenv('LM_CACHE', str(trained / 'cache'))
   program, *rest = command.argv
-  if program == 'make':  # It runs the tests, or commands of these pages.
-    makefile = (markdown.ROOT / 'Makefile').read_text()
-    assert f'\n{rest[0]}:' in makefile
+  if program == 'make':
+    for recipe in recipes(rest[0]):
+      run(recipe, trained)
     return
   assert program == 'python' and rest[0] == '-m', command
   argv = rest[1:]
-  if argv[0] in READ or argv[0].startswith('benchmarks.'):
-    module = importlib.import_module(argv[0])
-    commands.parse(module.main, argv[1:])
-    return
   if argv[0] in SHOWN and '--dry_run' not in argv:
     argv.append('--dry_run')
   if argv[:2] == XL:  # It takes half a minute.
@@ -208,6 +208,28 @@ def test_a_command_does_what_it_says(command, trained, monkeypatch):
     assert argv[1] in (markdown.ROOT / PLAN).read_text()
     return
   run(argv, trained)
+
+
+def recipes(target: str) -> list[list[str]]:
+  """Returns the modules that a target runs with their flags; not the tests."""
+  makefile = (markdown.ROOT / 'Makefile').read_text()
+  lines = makefile.partition(f'\n{target}:')[2].splitlines()[1:]
+  assert lines, f'There is no target {target}.'
+  own = itertools.takewhile(lambda line: line.startswith('\t'), lines)
+  run_by = '$(RUN) -m '
+  return [
+    shlex.split(line.partition(run_by)[2]) for line in own if run_by in line
+  ]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+  'command', INLINE, ids=lambda command: f'{command.page}:{command.line}'
+)
+def test_a_command_within_a_sentence_is_one(command):
+  module, *flags = command.argv[2:]
+  known = inspect.signature(importlib.import_module(module).main).parameters
+  assert not known or {flag.partition('=')[0][2:] for flag in flags} <= {*known}
 
 
 def test_what_needs_more_than_this_machine_says_so():

@@ -81,6 +81,14 @@ def commands(page: pathlib.Path) -> Iterator[Command]:
     yield Command(where, first + 1, argv, needs)
 
 
+def inline(page: pathlib.Path) -> Iterator[Command]:
+  """Yields the commands that stand within sentences and tables."""
+  where, text = page.relative_to(ROOT).as_posix(), page.read_text()
+  for found in re.finditer(r'`(python -m [^`]+)`', text):
+    line = text[: found.start()].count('\n') + 1
+    yield Command(where, line, shlex.split(found[1]), '')
+
+
 def files(page: pathlib.Path) -> Iterator[File]:
   """Yields the blocks of a page that have a title."""
   pattern = r'^```(\w+) title="([^"]+)"\n(.*?)^```$'
