@@ -151,7 +151,7 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
     if dry_run:
       raise UserError(
         'A budget in seconds is turned into steps by training some, and a dry'
-        ' run trains none. Leave --dry_run away.'
+        ' run trains none. Omit --dry_run.'
       )
     common = in_common(study, configs)
     results.check_same(root, common, growing=results.ASKED)
@@ -225,8 +225,8 @@ def read(config: str, seeds: int, budget: float, data: str) -> Study:
   study = studies.parse(config, config_file.read(config))
   if seeds < 0 or budget < 0:
     raise UserError(
-      f'--seeds is {seeds} and --budget {budget}. Give numbers above 0, or leave'
-      ' them away for those of the study.'
+      f'--seeds is {seeds} and --budget {budget}. Give numbers above 0, or omit'
+      ' them for those of the study.'
     )
   changes: dict[str, Any] = {}
   if seeds:
@@ -282,7 +282,7 @@ def check_files(study: Study, data: str) -> None:
   if missing:
     raise UserError(
       f'--data has no {", ".join(missing)}, which the study asks for. Put it'
-      ' there, or leave --data away, and the validation set alone is scored.'
+      ' there, or omit --data, and the validation set alone is scored.'
     )
 
 

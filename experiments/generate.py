@@ -99,7 +99,7 @@ def main(
 
 
 def _given(**options: Any) -> dict[str, Any]:
-  """Returns the options that are not left away."""
+  """Returns the options that are given."""
   return {name: value for name, value in options.items() if value is not None}
 
 
@@ -107,7 +107,7 @@ def _refuse(options: Mapping[str, Any], why: str) -> None:
   """Raises UserError if there are any of these options, which say nothing."""
   if options:
     names = ', '.join(f'--{name}' for name in options)
-    raise UserError(f'{names}: {why}. Leave {names} away.')
+    raise UserError(f'{names}: {why}. Omit {names}.')
 
 
 def go_on(

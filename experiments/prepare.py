@@ -43,7 +43,7 @@ def main(
   if runner_options and runner is None:
     raise UserError(
       f'--runner_options are {" ".join(runner_options)}, but there is no'
-      ' --runner. Give --runner=DirectRunner, or leave the options away.'
+      ' --runner. Give --runner=DirectRunner, or omit the options.'
     )
   make_store = datasets.tokenize_here
   if runner:
@@ -70,7 +70,7 @@ def by_beam(runner: str, runner_options: Sequence[str]) -> Callable[..., None]:
       raise
     raise UserError(
       f'--runner is {runner}, but Apache Beam is not installed. Run'
-      " pip install -e '.[beam]', or leave --runner away."
+      " pip install -e '.[beam]', or omit --runner."
     ) from error
   flags = [flag for text in runner_options for flag in shlex.split(text)]
   beam_pipeline.check(runner, flags)

@@ -98,7 +98,7 @@ def main(
     if task not in ONLY_OF[name]:
       raise UserError(
         f'--{name} is of --task={" or ".join(ONLY_OF[name])}, and the task is'
-        f' {task!r}. Leave it away.'
+        f' {task!r}. Omit it.'
       )
   for path in filter(None, (out, answers)):
     _check_writable(path)

@@ -95,7 +95,7 @@ def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
   if step is not None:
     raise UserError(
       f'{directory} holds a published checkpoint, which has no step {step}.'
-      ' Leave --step away.'
+      ' Omit --step.'
     )
   found = reader(directory)
   return Pretrained(

@@ -42,7 +42,7 @@ def draw(
     labels: Of what is to the right and of what is downwards, with units.
     columns: What each column is called; by default it is numbered.
     rows: What each row is called.
-    unit: Of the values, beside the scale; '': the scale is left away.
+    unit: Of the values, beside the scale; '': there is no scale.
     limits: The values at the ends of the scale; None: the least and the
       largest. A scale that goes below 0 is white at 0.
     across: The most panels side by side.

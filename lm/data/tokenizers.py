@@ -119,7 +119,7 @@ class Tokenizer:
     tokens: Sequence[int] | Int[np.ndarray, 'N'],
     special_tokens: bool = True,
   ) -> str:
-    """Returns the text of ids, special tokens written out or left away."""
+    """Returns the text of ids, special tokens written out or left out."""
     ids = np.asarray(tokens, np.int64).tolist()
     return self.pipeline.decode(ids, skip_special_tokens=not special_tokens)
 
@@ -222,7 +222,7 @@ class Tokenizer:
     return token_tables.word_tables(self._ids, self.special_ids, space)
 
   def _check(self, texts: Sequence[str]) -> None:
-    """Refuses characters that the pipeline would leave away without a word."""
+    """Refuses characters that the pipeline would drop silently."""
     if self.kind != 'characters':
       return
     marks = [self.pipeline.id_to_token(id) for id in self.special_ids]

@@ -51,12 +51,12 @@ def settings(
   if top_k is not None and top_k < 1:
     raise UserError(
       f'top_k is {top_k}, but it is how many tokens are chosen from. Set it to'
-      ' 1 or more, or leave it away for all.'
+      ' 1 or more, or omit it for all.'
     )
   if top_p is not None and not 0 < top_p <= 1:
     raise UserError(
       f'top_p is {top_p}, but it is a probability. Set it above 0 and at most'
-      ' to 1, or leave it away for all tokens.'
+      ' to 1, or omit it for all tokens.'
     )
   # Greedy decoding is another program: it neither draws nor sorts.
   return Sampling(temperature, top_p, top_k) if temperature else GREEDY

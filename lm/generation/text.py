@@ -58,7 +58,7 @@ def stream(
     tokenizer: What it was trained with; the token that ends a text, if it has
       one, ends a reply.
     prompts: Texts; a GPT takes an empty one to begin where a text has ended.
-    stop: Texts that end a reply, and are left away.
+    stop: Texts that end a reply, and are left out.
     prompt_form: Of the objective that the model was trained for.
     **options: Of `decode.stream`.
   """
@@ -113,7 +113,7 @@ def search(
   if model.form == 'bidirectional':
     raise UserError(
       'This model fills masks in one pass, so there is nothing for beams to'
-      ' search. Leave --beams away.'
+      ' search. Omit --beams.'
     )
   starts = encode(model, tokenizer, prompts, prompt_form)
   answer = answers(model, prompt_form)

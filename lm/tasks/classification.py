@@ -124,8 +124,8 @@ def _in_words(reader, rows, template, classes, texts) -> Table:
   fields = ('text', 'text_pair') if pair else ('text',)
   if pair and '{text_pair}' not in template:
     raise UserError(
-      f'config.task.template is {template!r}, which leaves the second text of'
-      ' each pair away. Name {text_pair} in it.'
+      f'config.task.template is {template!r}, which leaves out the second text'
+      ' of each pair. Name {text_pair} in it.'
     )
   fill = written.template(template, fields)
   targets = [_target(row, classes, texts) for row in rows]

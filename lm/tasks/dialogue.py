@@ -211,7 +211,7 @@ def prompt(
 ) -> str:
   """Returns the text that a reply answers, or goes on from.
 
-  The oldest turns are left away if it is too long, and of a last turn that is
+  The oldest turns are left out if it is too long, and of a last turn that is
   alone too long its beginning.
 
   Args:

@@ -217,7 +217,7 @@ def pair(
   if missing:
     raise UserError(
       f'Objective {section["name"]!r} asks for {", ".join(missing)}, and the'
-      f' heads of the model are {heads}. Leave config.model.heads away, and it'
+      f' heads of the model are {heads}. Omit config.model.heads, and it'
       ' has those that it needs.'
     )
   return model.clone(heads=heads), objective

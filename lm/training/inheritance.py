@@ -50,7 +50,7 @@ def inherit(
     if given.shape != own.shape:
       raise UserError(
         f'{name} has the shape {own.shape}, and that of config.init_from'
-        f' {given.shape}. Leave away what changes it in config.model.'
+        f' {given.shape}. Omit what changes it in config.model.'
       )
     used.add(name)
     return jax.device_put(given.astype(own.dtype), own.sharding)

@@ -155,7 +155,7 @@ def test_a_prefix_is_seen_as_it_was_in_training(tmp_path, monkeypatch, visible):
 )
 def test_beams_draw_and_cut_nothing(workdir, option):
   [name] = option
-  with pytest.raises(UserError, match=f'Leave --{name} away'):
+  with pytest.raises(UserError, match=f'Omit --{name}'):
     generate.main(workdir, ['To'], beams=2, **option)
 
 
@@ -165,7 +165,7 @@ def test_beams_draw_and_cut_nothing(workdir, option):
 )
 def test_what_is_said_of_beams_needs_them(workdir, option):
   [name] = option
-  with pytest.raises(UserError, match=f'without --beams.*Leave --{name} away'):
+  with pytest.raises(UserError, match=f'without --beams.*Omit --{name}'):
     generate.main(workdir, ['To'], **option)
 
 
@@ -177,5 +177,5 @@ def test_what_is_said_of_beams_needs_them(workdir, option):
 def test_masks_are_filled_without_drawing(untrained, option):
   _, directory = untrained
   [name] = option
-  with pytest.raises(UserError, match=f'fills masks.*Leave --{name} away'):
+  with pytest.raises(UserError, match=f'fills masks.*Omit --{name}'):
     generate.main(directory, ['the [MASK]'], **option)
