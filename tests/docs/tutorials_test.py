@@ -65,3 +65,21 @@ def test_one_file_and_one_entry_are_all_that_it_takes(
   last = json.loads(lines[-1])
   assert last['step'] == 4 and last['split'] == 'eval'
   assert metrics <= last.keys()
+
+
+@pytest.mark.processes
+def test_the_example_in_python_trains_and_writes(tmp_path):
+  [file] = markdown.files(TUTORIALS / 'in_python.md')
+  markdown.put(file, tmp_path)
+  done = subprocess.run(
+    [sys.executable, file.path],
+    cwd=tmp_path,
+    env={**os.environ, 'PYTHONPATH': str(markdown.ROOT)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert not done.returncode, done.stderr
+  loss, shape, *reply = done.stdout.splitlines()
+  assert float(loss.removeprefix('nats per token: ')) < 5
+  assert shape.endswith(', 500)') and ''.join(reply)
