@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-  """Finds `lm.load` once it is asked for: importing `lm` imports no JAX."""
+  """Imports `lm.load` and others lazily, so that `import lm` imports no JAX."""
   if name not in ('load', 'save', 'save_huggingface', 'Pretrained'):
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
   from lm import pretrained

@@ -1,4 +1,4 @@
-"""A trained model: read from where it was left, written for others."""
+"""Loading trained and published models, and saving them."""
 
 import contextlib
 import dataclasses
@@ -22,15 +22,15 @@ from lm.types import PyTree, UserError
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-  """A model with all that is needed to use it.
+  """A model with everything that is needed to use it.
 
   Attributes:
     model: The architecture: `model.apply({'params': params}, tokens=...)`.
-    params: What it learned.
-    tokenizer: How its text is cut into tokens; None if that was not kept.
-    config: Of the run that trained it, by section; of what others trained, the
-      section `model`, and theirs as `huggingface`.
-    step: Of a run, after how many steps; else None.
+    params: Its trained parameters.
+    tokenizer: Its tokenizer; None if that was not saved.
+    config: The config of the run that trained it, by section. For a published
+      model: the section `model`, and the published config as `huggingface`.
+    step: The training step of a run's checkpoint; None for a published model.
   """
 
   model: nn.Module
@@ -41,7 +41,7 @@ class Pretrained:
 
   @property
   def prompt_form(self) -> PromptForm:
-    """How it reads what it goes on from, as its objective has shown it."""
+    """How prompts are presented to it, as by its training objective."""
     if self.tokenizer is None or 'objective' not in self.config:
       return GOES_ON
     objective = objectives.build(
@@ -53,14 +53,14 @@ class Pretrained:
 
 
 def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
-  """Returns what a run has trained, or what others have published.
+  """Returns the model of a run, or a published model.
 
   Args:
-    directory: The workdir of a run, or its URL; or with a checkpoint of Hugging
-      Face (gpt2, bert, roberta, t5), or of Google's BERT with its arrays as
-      .npz.
-    step: Which checkpoint of a run; None: the best by its config.checkpoint.best,
-      or, if that is '', the newest intact one.
+    directory: The workdir of a run, or its URL; or a directory that holds a
+      Hugging Face checkpoint (gpt2, bert, roberta, t5) or Google's BERT, its
+      arrays as .npz or .safetensors.
+    step: The checkpoint of a run. None means the best one according to its
+      config.checkpoint.best or, if that is '', the newest intact one.
 
   Raises:
     UserError: There is no run, or no such checkpoint.
@@ -71,7 +71,7 @@ def load(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
 
 
 def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
-  """Returns what `load` does, its parameters in numpy and on no device."""
+  """Returns the same as `load`, with parameters in numpy, on no device."""
   directory = remote_run.local_run(directory, step)
   path = directory / 'config.json'
   config = run_config.read(path) if path.exists() else {}
@@ -107,9 +107,9 @@ def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
 
 
 def save(pretrained: Pretrained, directory: str | os.PathLike) -> None:
-  """Writes a workdir that `load` reads, with one checkpoint.
+  """Writes a workdir that `load` can read, with one checkpoint.
 
-  It is after as many steps as the model was trained for, 0 if others did that.
+  The step of the checkpoint is that of the model, or 0 if it was published.
   """
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
@@ -125,10 +125,10 @@ def save(pretrained: Pretrained, directory: str | os.PathLike) -> None:
 def save_huggingface(
   pretrained: Pretrained, directory: str | os.PathLike
 ) -> None:
-  """Writes what `from_pretrained` of transformers reads.
+  """Writes a checkpoint for `from_pretrained` of transformers.
 
   Raises:
-    UserError: Hugging Face's architecture does not have what this model has.
+    UserError: Hugging Face's architecture cannot represent this model.
   """
   huggingface.write(
     pretrained.model,

@@ -1,10 +1,10 @@
-"""The axis glossary, and the structures that data, model and loss share.
+"""Axis names, and the structures shared by data, models and losses.
 
-The letters stand in the signatures of all modules:
+These letters name the axes in the signatures of all modules:
 
     B  batch        L  length (Q of queries, T of keys, S of a source)
-    D  embedding    H  heads    K  one head    F  feed-forward
-    V  vocabulary   C  classes  P  positions asked for    N  a stack of layers
+    D  embedding    H  heads    K  head width    F  feed-forward
+    V  vocabulary   C  classes  P  predicted positions    N  stacked layers
 """
 
 import functools
@@ -18,40 +18,40 @@ from flax import struct
 from jaxtyping import Array, Float
 
 PyTree = Any
-# How a model reads: only what precedes, everything, a source and then what
-# precedes, or everything twice (ELECTRA).
+# How a model attends: to preceding tokens, to all tokens, to a source and
+# preceding tokens, or to all tokens in two networks (ELECTRA).
 Form = Literal[
   'causal', 'bidirectional', 'encoder_decoder', 'generator_discriminator'
 ]
-Examples = Mapping[str, np.ndarray]  # Each [B, ...]; a source names them.
+Examples = Mapping[str, np.ndarray]  # Each [B, ...]; keys set by the source.
 
 
 class UserError(ValueError):
-  """Something that the user can mend; commands print it without a traceback."""
+  """An error that the user can fix; commands print it without a traceback."""
 
-  status = 2  # Of the command.
+  status = 2  # Exit status of the command.
 
 
 class TransientError(UserError):
-  """What may well be otherwise when the same command is started again."""
+  """An error that may not recur when the same command is run again."""
 
-  status = 75  # As sysexits.h has it; a launcher tries again.
+  status = 75  # EX_TEMPFAIL of sysexits.h; a launcher retries.
 
 
 class Vocabulary(NamedTuple):
-  """What an objective needs to know of a tokenizer.
+  """What objectives need to know about a tokenizer.
 
   Attributes:
-    size: What all ids are below.
-    special_ids: Those that are no text, so that none is ever masked.
-    bos_id: Begins a text. Every role is None where the tokenizer has none.
+    size: Upper bound of the ids, exclusive.
+    special_ids: Ids that are not text, and so are never masked.
+    bos_id: Begins a text. Each role is None if the tokenizer lacks it.
     eos_id: Ends a text.
-    pad_id: Fills a row.
-    unk_id: Stands for text that no other token stands for.
-    mask_id: Hides a token.
-    cls_id: Answers for a whole text.
-    sep_id: Stands between two texts and after them.
-    sentinel_ids: Marks of spans that were taken out, in the order of their use.
+    pad_id: Pads a sequence.
+    unk_id: Stands for text that no other token represents.
+    mask_id: Masks a token.
+    cls_id: Represents a whole text.
+    sep_id: Separates two texts, and follows them.
+    sentinel_ids: Mark removed spans, in order of use.
   """
 
   size: int
@@ -67,32 +67,32 @@ class Vocabulary(NamedTuple):
 
   @property
   def marks(self) -> tuple[int, int] | None:
-    """What begins and ends the rows of an encoder; None if one is missing."""
+    """The ids that begin and end encoder inputs; None if one is missing."""
     begin = self.bos_id if self.cls_id is None else self.cls_id
     end = self.eos_id if self.sep_id is None else self.sep_id
     return None if begin is None or end is None else (begin, end)
 
   @property
   def start_id(self) -> int:
-    """What a decoder begins with: T5's is the padding."""
+    """The start id of a decoder: padding, as in T5, or else `eos_id`, or 0."""
     ids = (self.pad_id, self.eos_id, 0)
     return next(id for id in ids if id is not None)
 
 
 class Batch(NamedTuple):
-  """What a model is given, and what it is asked for.
+  """Inputs of a model, with targets and their weights.
 
   Attributes:
-    inputs: The model's keyword arguments, each `[B, ...]`. Their names, once
-      and for all: `tokens`; `positions` of each token within its document;
-      `segment_ids` (which packed document a token is of); `valid` (False on
-      padding); `token_types`; `prefix` (tokens that precede nothing: the whole
-      document may see them); `predict_at` (positions to answer at, `[B, P]`);
-      `source_tokens`, `source_valid`, ... (what a decoder reads).
-    targets: By term (`tokens`, `next_sentence`, ...): what is to be answered.
-    weights: By term: how much each target counts, 0 on padding. They come from
-      data alone, so that their sum is known before the backward pass. Beside
-      the terms, `bytes` holds how many bytes of text each target stands for.
+    inputs: The model's keyword arguments, each `[B, ...]`. All models use the
+      same names: `tokens`; `positions` of each token within its document;
+      `segment_ids` (the packed document of each token); `valid` (False on
+      padding); `token_types`; `prefix` (tokens that are visible to their whole
+      document); `predict_at` (positions to predict at, `[B, P]`);
+      `source_tokens`, `source_valid`, ... (the source of a decoder).
+    targets: By term (`tokens`, `next_sentence`, ...): what is to be predicted.
+    weights: By term: the weight of each target, 0 on padding. They depend on
+      the data alone, so that their sum is known before the backward pass.
+      Besides the terms, `bytes` holds the bytes of text of each target.
   """
 
   inputs: Mapping[str, Any]
@@ -104,10 +104,10 @@ class Batch(NamedTuple):
 def product(
   subscripts: str, x: Float[Array, '...'], y: Float[Array, '...']
 ) -> Float[Array, '...']:
-  """Returns an `einsum` in float32, whose gradients are made in the dtype of x.
+  """Returns an `einsum` in float32, with gradients in the dtype of its inputs.
 
-  Else those of two arrays in bfloat16 would be products in float32, which take
-  twice as long and more.
+  Otherwise, the gradients of two bfloat16 arrays would be float32 matmuls,
+  which take at least twice as long.
   """
   return jnp.einsum(subscripts, x, y, preferred_element_type=jnp.float32)
 
@@ -127,15 +127,15 @@ product.defvjp(_product_forward, _product_backward)
 
 @struct.dataclass
 class Projection:
-  """A vocabulary answer not yet multiplied out, so that a loss may chunk it.
+  """Logits before the final matmul, so that a loss may compute them in blocks.
 
   Attributes:
-    features: What is projected.
-    table: A row for each token, padded rows included.
-    bias: A score for each row, or None.
-    vocab_size: Rows from here on are padding, and never the answer.
-    blocks: Parts of the table that a loss scores one after another; 0: as many
-      as memory asks for.
+    features: The vectors to project.
+    table: One row per token, padded rows included.
+    bias: One bias per row, or None.
+    vocab_size: Rows from this one on are padding, and never predicted.
+    blocks: Number of parts of the table that a loss scores one at a time; 0
+      means as many as memory requires.
   """
 
   features: Float[Array, 'B *L D']
@@ -145,7 +145,7 @@ class Projection:
   blocks: int = struct.field(pytree_node=False, default=0)
 
   def logits(self) -> Float[Array, 'B *L V']:
-    """Returns the scores of the whole table, in float32."""
+    """Returns the logits of the whole table, in float32."""
     table = self.table.astype(self.features.dtype)
     scores = product('...D,VD->...V', self.features, table)
     if self.bias is not None:
@@ -158,7 +158,7 @@ class Projection:
 
 
 def logits(answers: Mapping[str, Any]) -> Any:
-  """Returns what a user of a model expects: an array, or arrays by term."""
+  """Returns an array of logits if there is one term, else arrays by term."""
   whole = {
     term: answer.logits() if isinstance(answer, Projection) else answer
     for term, answer in answers.items()
@@ -167,5 +167,5 @@ def logits(answers: Mapping[str, Any]) -> Any:
 
 
 def path_of(keys: tuple) -> str:
-  """Returns `encoder/block/mlp/up/kernel` for the key path of a tree's leaf."""
+  """Returns the key path of a leaf as `encoder/block/mlp/up/kernel`."""
   return jax.tree_util.keystr(keys, simple=True, separator='/')

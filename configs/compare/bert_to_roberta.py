@@ -2,11 +2,11 @@
 
   python -m experiments.compare --config=configs/compare/bert_to_roberta.py \\
       --workdir=runs/bert_to_roberta --data=DIR
-      A BERT of 2 layers of 128; each variant has the changes of those before
-      it. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
+      A BERT of 2 layers of 128; each variant adds to the changes of those
+      before it. DIR has wikitext2/*.txt and blimp/BLiMP.zip.
 
   ... --config=configs/compare/bert_to_roberta.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -23,11 +23,11 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which of the steps from BERT to RoBERTa helps a small model on small text?'
   )
   study.budget = config_dict.create(flops=1.2e13)
-  study.tuning.share = 0.3  # Of this budget that is enough to tell.
+  study.tuning.share = 0.3  # Of this budget, enough to tell rates apart.
   fields = {
     'objective.next_sentence': True,
-    # As many as make a difference: in the two epochs of a run, ten masks of a
-    # row would not come again either.
+    # One mask per row, so that masks repeat: in the two epochs of a run, ten
+    # would not.
     'data.duplicates': 1,
     'data.packing': 'pairs',
     'data.tokenizer': 'wordpiece',

@@ -1,12 +1,12 @@
-"""Which way attention sees, all else being the masked objective.
+"""The direction of attention, with the masked objective and all else equal.
 
   python -m experiments.compare --config=configs/compare/direction.py \\
       --workdir=runs/direction --data=DIR
-      A BERT of 2 layers of 128 that sees both sides in every head, one side
-      in each half of them, or what precedes alone. DIR has wikitext2/*.txt.
+      A BERT of 2 layers of 128 whose heads attend to both sides, half of them
+      to each side, or all only to what precedes. DIR has wikitext2/*.txt.
 
   ... --config=configs/compare/direction.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """

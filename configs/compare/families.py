@@ -1,4 +1,4 @@
-"""GPT, BERT, RoBERTa and T5 of one size, of one text, under one budget.
+"""GPT, BERT, RoBERTa and T5 of one size, on one text, under one budget.
 
   python -m experiments.compare --config=configs/compare/families.py \\
       --workdir=runs/families --data=DIR
@@ -7,8 +7,8 @@
       has wikitext2/*.txt, blimp/BLiMP.zip, sst2/train.tsv and sst2/dev.tsv.
 
   ... --config=configs/compare/families.py:embedded
-      The same on the English prose that every Python has, and not scored: it
-      needs no data.
+      The same on English prose that ships with Python, without scores; needs no
+      data.
 
 Variants: wikitext (default), embedded, debug.
 """
@@ -18,9 +18,9 @@ from ml_collections import config_dict
 from configs.compare import small
 
 VARIANTS = (*small.VARIANTS, 'debug')
-# A head on each, T5's on its decoder. Adafactor's steps are relative to the size
-# of what is learned: with AdamW's, one rate moves a BERT's embeddings (of 0.02)
-# far, and those of a T5 (of 1) hardly. The rate is that of Raffel et al. (2020).
+# A head on each, T5's on its decoder. Adafactor's updates are relative to the
+# scale of parameters: with AdamW, one rate moves a BERT's embeddings (of 0.02)
+# far, and a T5's (of 1) hardly. The rate is that of Raffel et al. (2020).
 SST2 = {
   'name': 'sst2',
   'config': 'configs/classification.py:sst2',
@@ -45,13 +45,13 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant, VARIANTS)
   study.question = (
-    'Which family makes most of a small budget: one that is asked for every'
-    ' token, for masked ones, or for spans?'
+    'Which family makes the most of a small budget: one trained to predict every'
+    ' token, masked tokens, or spans?'
   )
   study.budget = config_dict.create(flops=1.2e13)
-  # Of this budget that is enough to tell, and all of it ends within an hour.
+  # Of this budget, enough to tell rates apart; all of it takes an hour at most.
   study.tuning.share = 0.3
-  # What the family's own config would set otherwise.
+  # What the config of each family would set differently.
   study.shared.optimizer = {
     'name': 'adamw',
     'schedule': 'cosine',
@@ -66,6 +66,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   )
   if variant in ('', 'wikitext'):
     study.tasks = (SST2,)
+    study.scores = tuple({**each, 'curve': True} for each in study.scores)
   if variant == 'debug':
     study.budget = config_dict.create(tokens=8 * 32 * 4)
     study.seeds = 2

@@ -1,12 +1,12 @@
-"""How many tokens a BERT is asked for (Wettig et al. 2023).
+"""The masking rate of a BERT (Wettig et al. 2023).
 
   python -m experiments.compare --config=configs/compare/masking_rate.py \\
       --workdir=runs/masking_rate --data=DIR
-      A BERT of 2 layers of 128, which hides 15 to 40% of its tokens. DIR has
+      A BERT of 2 layers of 128, with 15 to 40% of its tokens masked. DIR has
       wikitext2/*.txt and blimp/BLiMP.zip.
 
   ... --config=configs/compare/masking_rate.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,8 +20,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'Does a BERT learn more if it is asked for more of its tokens, of which'
-    ' each then has less around it?'
+    'Does a BERT learn more if more of its tokens are masked, so that each has'
+    ' less context?'
   )
   study.budget = config_dict.create(flops=6e12)
   study.variants = tuple(

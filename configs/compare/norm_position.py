@@ -1,4 +1,4 @@
-"""Where a layer is normalised: before its branch, or after (Xiong et al. 2020).
+"""Pre-LN against post-LN: norms before or after branches (Xiong et al. 2020).
 
   python -m experiments.compare --config=configs/compare/norm_position.py \\
       --workdir=runs/norm_position --data=DIR
@@ -6,7 +6,7 @@
       blimp/BLiMP.zip.
 
   ... --config=configs/compare/norm_position.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,11 +20,11 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'Does a small GPT learn more if its branches are normalised or its sums,'
-    ' each at its own learning rate?'
+    'Does a small GPT learn more with pre-LN or with post-LN, each at its own'
+    ' learning rate?'
   )
   study.budget = config_dict.create(tokens=1e6)
-  study.tuning.share = 0.5  # A GPT learns from its first steps on.
+  study.tuning.share = 0.5  # A GPT learns from the first steps.
   study.tuning.learning_rates = (5e-4, 1e-3, 2e-3, 4e-3)
   study.shared.model.num_layers = 6
   study.variants = tuple(

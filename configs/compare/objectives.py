@@ -1,4 +1,4 @@
-"""What an encoder and a decoder are asked for: one body, four questions.
+"""Four objectives for the same encoder and decoder.
 
   python -m experiments.compare --config=configs/compare/objectives.py \\
       --workdir=runs/objectives --data=DIR
@@ -6,7 +6,7 @@
       blimp/BLiMP.zip.
 
   ... --config=configs/compare/objectives.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,8 +20,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'Which objective does the same encoder and decoder make most of, by the'
-    ' same tokens read?'
+    'Which objective does the same encoder and decoder learn most from, for the'
+    ' same FLOPs?'
   )
   study.budget = config_dict.create(flops=6e12)
   study.shared['optimizer'] = {'name': 'adamw', 'schedule': 'cosine'}

@@ -1,12 +1,12 @@
-"""Which optimizer a small GPT learns fastest with.
+"""Optimizers for a small GPT.
 
   python -m experiments.compare --config=configs/compare/optimizers.py \\
       --workdir=runs/optimizers --data=DIR
-      A GPT of 2 layers of 128; of each optimizer the rate
-      is tuned, and no decay and no other number. DIR has wikitext2/*.txt.
+      A GPT of 2 layers of 128; only the learning rate of each optimizer is
+      tuned, not its decay or anything else. DIR has wikitext2/*.txt.
 
   ... --config=configs/compare/optimizers.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,11 +20,11 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'Which optimizer makes most of the same tokens, its learning rate tuned'
-    ' for it?'
+    'Which optimizer learns most from the same tokens, each with its own'
+    ' learning rate?'
   )
   study.budget = config_dict.create(tokens=1e6)
-  study.tuning.share = 0.5  # A GPT learns from its first steps on.
+  study.tuning.share = 0.5  # A GPT learns from the first steps.
   study.tuning.learning_rates = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
   study.variants = tuple(
     {

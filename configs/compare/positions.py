@@ -1,4 +1,4 @@
-"""How a GPT is told the order of its tokens.
+"""Position encodings of a GPT.
 
   python -m experiments.compare --config=configs/compare/positions.py \\
       --workdir=runs/positions --data=DIR
@@ -6,7 +6,7 @@
       blimp/BLiMP.zip.
 
   ... --config=configs/compare/positions.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,11 +20,10 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'Which of four ways to tell a token its place does a causal model learn'
-    ' most with?'
+    'With which of four kinds of positions does a causal model learn most?'
   )
   study.budget = config_dict.create(tokens=1.2e6)
-  study.tuning.share = 0.5  # A GPT learns from its first steps on.
+  study.tuning.share = 0.5  # A GPT learns from the first steps.
   study.variants = tuple(
     {
       'name': position,

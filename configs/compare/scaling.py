@@ -1,12 +1,12 @@
-"""A ladder of five sizes, and the exponent that is fitted to it.
+"""A ladder of five sizes, to which a scaling exponent is fitted.
 
   python -m experiments.compare --config=configs/compare/scaling.py \\
       --workdir=runs/scaling --data=DIR
-      GPTs of 1 to 5 layers, which grow in width with their depth. DIR has
+      GPTs of 1 to 5 layers, whose width grows with their depth. DIR has
       wikitext2/*.txt.
 
   ... --config=configs/compare/scaling.py:embedded
-      The same on the English prose that every Python has; it needs no data.
+      The same on English prose that ships with Python; needs no data.
 
 Variants: wikitext (default), embedded.
 """
@@ -20,11 +20,11 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   """Returns the study named `variant`."""
   study = small.study(variant)
   study.question = (
-    'By which power of its parameters does the loss of a GPT fall, each'
-    ' trained on as many tokens?'
+    'By which power of its parameters does the loss of a GPT fall, if each size'
+    ' is trained on the same number of tokens?'
   )
   study.budget = config_dict.create(tokens=1.5e6)
-  study.tuning.share = 0.5  # A GPT learns from its first steps on.
+  study.tuning.share = 0.5  # A GPT learns from the first steps.
   study.ladder = True
   study.variants = tuple(
     {

@@ -1,7 +1,7 @@
-"""What the studies here have in common: small models of WikiText-2.
+"""The settings shared by the studies here: small models of WikiText-2.
 
-2 layers of 128 read rows of 64 tokens, 32 at a time, for minutes on 2 CPU
-cores. Each study changes what it has to.
+Models have 2 layers of 128 and read rows of 64 tokens, 32 at a time, for
+minutes on 2 CPU cores. Each study changes what it has to.
 """
 
 from ml_collections import config_dict
@@ -15,9 +15,9 @@ def study(
   """Returns a study that still lacks its question, budget and variants.
 
   Args:
-    variant: 'wikitext' (or '') has text and minimal pairs of the folder of data;
-      any other has the English prose that every Python has, and no scores.
-    variants: Those that there are.
+    variant: 'wikitext' (or '') uses text and minimal pairs of the folder of
+      data; any other uses English prose that ships with Python, and no scores.
+    variants: The known variants.
   """
   variant = variant or 'wikitext'
   if variant not in variants:
@@ -26,8 +26,9 @@ def study(
     )
   found = config_dict.ConfigDict()
   found.evaluations = 5  # Each takes as long as 80 steps.
-  # Whole runs: a BERT of 300 steps is still where it only knows how frequent
-  # words are, and the highest rate looks best, with which it never learns more.
+  # Trials of full length: after 300 steps a BERT has only learned unigram
+  # frequencies, and the highest rate looks best, with which it never gets
+  # further.
   found.tuning = config_dict.create(
     learning_rates=(1e-3, 2e-3, 4e-3), share=1.0
   )

@@ -1,11 +1,11 @@
-"""Beam search: the likeliest texts, searched for with several at once.
+"""Beam search for the most likely texts.
 
-Every step, each of a prompt's beams is followed by every token, and the
-likeliest of all these become the beams. What ends with a stop token leaves, and
-is kept if it is among the best so far. A text's score is the logarithm of its
-probability divided by its length to a power, the length penalty (Wu et al.,
-2016, section 7, simplified). When to end, and which candidates may leave, is as
-in transformers, so that the same weights find the same texts.
+At each step, each beam of a prompt is extended by every token, and the most
+likely of all these candidates become the new beams. A candidate that ends with
+a stop token leaves, and is kept if it is among the best so far. The score of a
+text is its log-probability divided by its length to a power, the length penalty
+(Wu et al., 2016, section 7, simplified). When to end, and which candidates may
+leave, is as in transformers, so that the same weights find the same texts.
 """
 
 import functools
@@ -28,9 +28,9 @@ class Hypothesis(NamedTuple):
   """A text that was found.
 
   Attributes:
-    tokens: Without the stop token.
-    score: The sum of the logarithms of its tokens' probabilities, the stop
-      token's included, divided by their number to the power `length_penalty`.
+    tokens: Its tokens, without the stop token.
+    score: The sum of the log-probabilities of its tokens, stop token included,
+      divided by their number to the power `length_penalty`.
   """
 
   tokens: Tokens
@@ -39,7 +39,7 @@ class Hypothesis(NamedTuple):
 
 @struct.dataclass
 class Rules:
-  """What stays the same during a search; see `search`."""
+  """The constants of a search; see `search`."""
 
   stop_tokens: Int[Array, 'N']
   max_new_tokens: int | Int[Array, '']
@@ -51,15 +51,15 @@ class Rules:
 
 @struct.dataclass
 class State:
-  """How far the searches of a batch are.
+  """The state of the searches of a batch.
 
   Attributes:
-    made: How many tokens the beams have.
-    tokens: Those of each beam, the best beam first; `steps.NOTHING` after them.
-    log_probs: Of each beam; minus infinity: there is no such beam.
-    ended: The best texts that have ended, the very best first.
-    scores: Theirs; minus infinity: there is none.
-    going: Whether a better text may yet be found.
+    made: Number of tokens in each beam.
+    tokens: Tokens of each beam, best beam first, padded with `steps.NOTHING`.
+    log_probs: Log-probability of each beam; minus infinity for no beam.
+    ended: The best texts that have ended, best first.
+    scores: Their scores; minus infinity for no text.
+    going: Whether a better text may still be found.
   """
 
   made: Int[Array, '']
@@ -84,25 +84,25 @@ def search(
   start_token: int = 0,
   prefix_visible: bool = False,
 ) -> list[list[Hypothesis]]:
-  """Returns the best texts found for each prompt, the very best first.
+  """Returns the best texts found for each prompt, best first.
 
   Args:
-    model: Predicts every next token.
+    model: A model that predicts the next token.
     params: Its parameters.
     prompts: Token ids, at least one each; sources, if it has an encoder.
-    beams: How many texts are followed at once.
-    max_new_tokens: How many tokens a text has at most, the stop token included.
+    beams: Number of beams.
+    max_new_tokens: Maximum number of tokens in a text, stop token included.
     stop_tokens: Ids that end a text.
-    length_penalty: 0: the likeliest text wins; the more, the longer it is.
+    length_penalty: 0 favours the likeliest text; higher values, longer texts.
     early_stopping: When the search for a prompt ends. True: once `beams` texts
-      have ended. False: once the best beam, as long as it is now, is worse than
-      all of them. 'never': once no beam of any length can be better.
-    num_return: How many texts are returned; fewer, if there are no more.
-    start_token: What a decoder begins with that has an encoder.
+      have ended. False: once the best beam, at its current length, is worse
+      than all of them. 'never': once no beam of any length can be better.
+    num_return: Number of texts to return; fewer if fewer are found.
+    start_token: The start token of a decoder with an encoder.
     prefix_visible: See `decode.stream`.
 
   Raises:
-    UserError: A text would not fit into what the model holds.
+    UserError: A text would not fit into the context window of the model.
   """
   _check(beams, num_return)
   beginnings.check_length(max_new_tokens)
@@ -126,7 +126,7 @@ def search(
     texts, beginnings.size_for(longest, window)
   )
   model, params = layers.apart(model, params)
-  # Each text's length is a bound of the while loop, not a shape.
+  # The maximum length bounds the while loop; shapes come in a few sizes.
   room = beginnings.size_for(max_new_tokens, window)
   capacity = beginnings.size_for(longest + max_new_tokens, window)
   found = _search(model, params, tokens, lengths, source, rules, room, capacity)
@@ -152,7 +152,7 @@ def _search(
   room: int,
   capacity: int,
 ) -> tuple[Int[Array, 'B beams {room}'], Float[Array, 'B beams']]:
-  """Returns the texts that end, and their scores, the best first."""
+  """Returns the texts that have ended, and their scores, best first."""
   rows = len(lengths)
   valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
   cache = steps.empty_cache(model, params, rows, capacity, source)
@@ -160,7 +160,7 @@ def _search(
   if rules.prefix_visible:
     inputs['prefix'] = valid
   logits, cache = steps.answer(model, params, cache, tokens, valid, **inputs)
-  # Until the beams differ, there is one.
+  # All beams start out the same, so only one is used.
   only = jnp.full((rows, rules.beams), -jnp.inf).at[:, 0].set(0.0)
   nothing = jnp.full((rows, rules.beams, room), steps.NOTHING, jnp.int32)
   state = State(
@@ -195,9 +195,9 @@ def _search(
 def advance(
   state: State, logits: Float[Array, 'B beams V'], rules: Rules
 ) -> tuple[State, Int[Array, 'B beams']]:
-  """Returns the beams with a token more, and which beam each was before."""
+  """Returns the state after one more token, and the parent of each beam."""
   beams, vocab_size = logits.shape[1:]
-  # So many that as many as there are beams go on, whatever of them ends.
+  # Enough candidates for all beams to continue, whichever of them end.
   count = max(2, 1 + len(rules.stop_tokens)) * beams
   log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
   log_probs += state.log_probs[..., None]
@@ -211,13 +211,13 @@ def advance(
 
   on, which = jax.lax.top_k(jnp.where(ends, -jnp.inf, log_probs), beams)
   by_length = lambda length: length**rules.length_penalty
-  # A candidate that is not among the best is there to go on, not to leave.
+  # Candidates beyond the best `beams` may only continue, not leave.
   leaves = ends.at[:, beams:].set(False) & state.going[:, None]
   left = jnp.where(leaves, log_probs / by_length(made * 1.0), -jnp.inf)
   scores, kept = jax.lax.top_k(jnp.append(state.scores, left, axis=1), beams)
   ended = _take(jnp.append(state.ended, texts, axis=1), kept)
 
-  worst = scores[:, -1]  # Minus infinity until there are as many as beams.
+  worst = scores[:, -1]  # Minus infinity until `beams` texts have ended.
   length = made * 1.0
   if rules.early_stopping == 'never':  # The penalty may favour the longest.
     longest = jnp.asarray(rules.max_new_tokens, jnp.float32)
@@ -232,7 +232,7 @@ def advance(
 def _take(
   texts: Int[Array, 'B every length'], which: Int[Array, 'B some']
 ) -> Int[Array, 'B some length']:
-  """Returns some of the texts of each row."""
+  """Returns the selected texts of each row."""
   return jnp.take_along_axis(texts, which[..., None], axis=1)
 
 

@@ -1,19 +1,19 @@
-"""Going on from prompts, token by token.
+"""Autoregressive decoding from prompts.
 
-The prompts, of whatever lengths, are read in one pass. Then a compiled loop
-makes a chunk of tokens for every row, and the host looks at it in between.
+Prompts, of any lengths, are read in one pass. Then a compiled loop generates a
+chunk of tokens for every row, and the host looks at the result in between.
 
-A model reads a window of `max_len` tokens. A prompt that is longer is cut on
-the left. A row whose window is full forgets its older half: its last
-`max_len // 2` tokens are read again in one pass, and it goes on from there. So
-a text can be longer than the window, but its tokens are chosen with between
-half of the window and all of it in view.
+A model has a context window of `max_len` tokens. Longer prompts are truncated
+on the left. A row whose window is full drops its older half: its last
+`max_len // 2` tokens are read again in one pass, and decoding continues from
+there. So a text can be longer than the window, but each token is conditioned on
+between half of the window and all of it.
 
-A model with an encoder reads the prompts there, as sources, once. If it has
-learned no table of positions, its decoder has no window: it forgets nothing.
+An encoder reads the prompts once, as sources. Its decoder has no window, and so
+drops nothing, unless positions are learned.
 
-What a row says depends on its prompt, its place in the batch, the seed and the
-settings, and on no other row.
+The output of a row depends on its prompt, its place in the batch, the seed and
+the settings, and on no other row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,11 +37,11 @@ from lm.types import PyTree
 
 
 class Piece(NamedTuple):
-  """Tokens that a row made.
+  """New tokens of a row.
 
   Attributes:
-    tokens: Without the stop token.
-    stopped_by: A stop token, or the length asked for; None: the row goes on.
+    tokens: The tokens, without the stop token.
+    stopped_by: A stop token, or the maximum length; None if it continues.
   """
 
   tokens: Tokens
@@ -54,7 +54,7 @@ def generate(
   prompts: Sequence[Tokens],
   **options: Any,
 ) -> list[Piece]:
-  """Returns how each prompt goes on; the arguments are those of `stream`."""
+  """Returns the continuation of each prompt; arguments as for `stream`."""
   rows = zip(*stream(model, params, prompts, **options))
   return [
     Piece(np.concatenate([piece.tokens for piece in row]), row[-1].stopped_by)
@@ -75,20 +75,20 @@ def stream(
   start_token: int = 0,
   prefix_visible: bool = False,
 ) -> Iterator[list[Piece]]:
-  """Yields how the prompts go on: again and again, the next piece of each.
+  """Yields the continuations of all prompts, one piece of each at a time.
 
   Args:
-    model: Predicts every next token.
+    model: A model that predicts the next token.
     params: Its parameters.
     prompts: Token ids, at least one each; sources, if it has an encoder.
-    max_new_tokens: How many tokens a row makes at most.
-    sampling: How they are chosen.
+    max_new_tokens: Maximum number of new tokens in a row.
+    sampling: How tokens are chosen.
     stop_tokens: Ids that end a row.
-    seed: Decides what is drawn.
-    chunk: How many tokens a piece has at most.
-    start_token: What a decoder begins with that has an encoder.
-    prefix_visible: Whether all of a prompt sees all of it, as a prefix LM was
-      trained to read.
+    seed: Seed of the sampling.
+    chunk: Maximum number of tokens in a piece.
+    start_token: The start token of a decoder with an encoder.
+    prefix_visible: Whether attention within a prompt is bidirectional, as in
+      the training of a prefix LM.
   """
   check_length(max_new_tokens)
   texts, source, window = begin(model, prompts, start_token)
@@ -110,7 +110,7 @@ def stream(
       state, made = steps.read(
         model, params, state, tokens, lengths, request, source
       )
-      source = None  # It is remembered.
+      source = None  # It is in the cache.
     else:
       state, made = steps.make(model, params, state, request, chunk)
     made, ended, stopped, used = jax.device_get(

@@ -1,7 +1,8 @@
-"""What stands where a text has a mask, or a sentinel.
+"""Filling the masks or sentinels of a text.
 
-A BERT answers in one pass, each mask by itself. A T5 writes what each sentinel
-stands for, `<extra_id_0> blue <extra_id_1> ...`, and that is put back.
+A BERT predicts all masks in one pass, independently of each other. A T5 writes
+the text of each sentinel, `<extra_id_0> blue <extra_id_1> ...`, which is then
+put in its place.
 """
 
 import functools
@@ -20,7 +21,7 @@ from lm.types import PyTree, UserError, Vocabulary
 
 
 class Candidate(NamedTuple):
-  """A token that could stand in a place, and its probability."""
+  """A token that could replace a mask, and its probability."""
 
   token: str
   probability: float
@@ -30,8 +31,8 @@ class Filled(NamedTuple):
   """A text whose masks are filled.
 
   Attributes:
-    text: With the best token in the place of each.
-    masks: For each of them the best tokens, the very best first.
+    text: The text with the best token in place of each mask.
+    masks: The best tokens for each mask, best first.
   """
 
   text: str
@@ -48,11 +49,11 @@ def masks(
   """Returns each prompt with its masks filled.
 
   Args:
-    model: Recovers masked tokens.
+    model: A model that predicts masked tokens.
     params: Its parameters.
-    tokenizer: What it was trained with; its marks are put around each prompt.
-    prompts: Texts with a mask at least, as the tokenizer writes it.
-    top_k: How many candidates each mask has.
+    tokenizer: Its tokenizer, whose special tokens are added to each prompt.
+    prompts: Texts with at least one mask, as the tokenizer writes it.
+    top_k: Number of candidates for each mask.
 
   Raises:
     UserError: A prompt has no mask, or is longer than the model reads.
@@ -100,7 +101,7 @@ def _best(
   predict_at: Int[Array, 'B P'],
   top_k: int,
 ) -> tuple[Float[Array, 'B P C'], Int[Array, 'B P C']]:
-  """Returns the probabilities and ids of the best tokens at some places."""
+  """Returns probabilities and ids of the best tokens at `predict_at`."""
   valid = jnp.arange(tokens.shape[1])[None] < lengths[:, None]
   answers = model.apply(
     {'params': params},
@@ -118,22 +119,22 @@ def put_back(
   made: Int[np.ndarray, '_'],
   vocabulary: Vocabulary,
 ) -> Int[np.ndarray, '_']:
-  """Returns a source with what a T5 wrote in the places of its sentinels.
+  """Returns a source with its sentinels replaced by what a T5 wrote for them.
 
       source  The <0> sat <1> .      made  <0> big cat <1> down <2>
       gives   The big cat sat down .
 
   Args:
     source: Tokens with sentinels.
-    made: Sentinels, each before what it stands for.
-    vocabulary: What is a sentinel.
+    made: Sentinels, each followed by what replaces it.
+    vocabulary: Vocabulary with the sentinels.
   """
   sentinels = np.array(vocabulary.sentinel_ids)
   starts = np.flatnonzero(np.isin(made, sentinels))
   ends = [*starts[1:], len(made)]
   meant = {
     int(made[start]): made[start + 1 : end]
-    for start, end in reversed([*zip(starts, ends)])  # The first one counts.
+    for start, end in reversed([*zip(starts, ends)])  # The first one wins.
   }
   nothing = made[:0]
   parts = [

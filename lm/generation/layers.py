@@ -1,11 +1,11 @@
-"""Stacked layers, taken apart for decoding on a CPU.
+"""Unstacking of layers, for decoding on a CPU.
 
-A model stacks the arrays of its layers, and on a CPU its compiled program cuts
-each layer out of the stack by copying it. Next to a training step that is
-little, but to decode a token is to read every parameter once, and with the
-copies it takes twice as long. Arrays that come apart, and are stacked within
-the program, are neither stacked nor copied: the compiler sees through it. They
-take memory once more, for as long as decoding goes on.
+A model stacks the arrays of its layers, and on a CPU its compiled program
+copies each layer out of the stack. That is little compared to a training step,
+but decoding a token means reading every parameter once, and with the copies it
+takes twice as long. Arrays that are passed unstacked, and stacked within the
+program, are neither stacked nor copied: the compiler optimises that away. They
+take up memory a second time while decoding lasts.
 """
 
 import dataclasses
@@ -18,25 +18,25 @@ from lm.types import PyTree, path_of
 
 
 def apart(model: nn.Module, params: PyTree) -> tuple[nn.Module, PyTree]:
-  """Returns both as decoding wants them here; `join` undoes it for `params`.
+  """Returns both as decoding needs them here; `join` undoes it for `params`.
 
-  What is apart stays as it is: who decodes again and again may do it once.
+  Unstacked parameters are not changed, so repeated decoding may call it once.
   """
   if jax.default_backend() != 'cpu':
     return model, jax.device_put(params)
-  config = dataclasses.replace(model.config, unroll=None)  # Wholly.
+  config = dataclasses.replace(model.config, unroll=None)  # Fully, on a CPU.
   return model.clone(config=config), params if _is_apart(params) else _split(
     params
   )
 
 
 def split_like(tree: PyTree, params: PyTree) -> PyTree:
-  """Returns `tree`, such as a cache, apart if `params` are."""
+  """Returns `tree`, such as a cache, unstacked if `params` are."""
   return split(tree) if _is_apart(params) else tree
 
 
 def split(tree: PyTree) -> PyTree:
-  """Returns `tree` with a list, one for each layer, for every stacked array."""
+  """Returns `tree` with a list of arrays, by layer, for every stacked array."""
 
   def cut(path, leaf):
     return list(leaf) if 'block' in path_of(path).split('/') else leaf

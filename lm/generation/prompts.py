@@ -1,7 +1,7 @@
-"""What decoding begins with: prompts to go on from, or sources to answer.
+"""The inputs of decoding: prompts to continue, or sources to answer.
 
-A causal model reads a prompt and goes on from it. An encoder reads a prompt as
-a source, once, and the decoder begins with a token that says nothing.
+A causal model reads a prompt and continues it. An encoder reads a prompt once,
+as a source, and the decoder begins with a start token.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ Tokens = Int[np.ndarray, '_']
 
 
 class Beginning(NamedTuple):
-  """What a model is given before it makes a token.
+  """The inputs of a model before it generates tokens.
 
   Attributes:
-    texts: What the decoder reads, by row.
-    source: What its encoder reads, once, by name; None: it has none.
-    window: How many tokens the decoder can hold; None: any number.
+    texts: Inputs of the decoder, by row.
+    source: Inputs of the encoder, by name, read once; None without an encoder.
+    window: Maximum number of tokens in the decoder; None means no limit.
   """
 
   texts: list[Tokens]
@@ -34,10 +34,11 @@ class Beginning(NamedTuple):
 def begin(
   model: nn.Module, prompts: Sequence[Tokens], start_token: int
 ) -> Beginning:
-  """Returns what the model is given; see `decode.stream`.
+  """Returns the inputs of the model; see `decode.stream`.
 
   Raises:
-    UserError: The model answers no tokens, or does not know those of a prompt.
+    UserError: The model cannot generate text, or a prompt is empty or has
+      tokens that it does not know.
   """
   _check_model(model)
   _check_prompts(prompts, model.config.vocab_size)
@@ -58,7 +59,7 @@ def begin(
 
 
 def cut(prompt: Tokens, longest: int, kept: slice) -> Tokens:
-  """Returns what is kept of a prompt, all of it unless it is too long."""
+  """Returns the kept part of a prompt, and warns if the prompt is too long."""
   if len(prompt) > longest:
     logging.warning(
       'A prompt has %d tokens, and the model reads %d: its %s is cut.',
@@ -70,9 +71,9 @@ def cut(prompt: Tokens, longest: int, kept: slice) -> Tokens:
 
 
 def size_for(length: int, limit: int | None = None) -> int:
-  """Returns a size that holds `length`, if `limit` does: 16, 24, 32, 48, ...
+  """Returns a size for `length`, up to `limit`: 16, 24, 32, 48, ...
 
-  There are few, and each is compiled for once.
+  There are few sizes, and each is compiled once.
   """
   size = 16
   while size < length:
@@ -93,7 +94,7 @@ def padded(
 
 
 def check_length(max_new_tokens: int) -> None:
-  """Raises UserError if nothing is to be made."""
+  """Raises UserError if no token is to be generated."""
   if max_new_tokens < 1:
     raise UserError(
       f'max_new_tokens is {max_new_tokens}, so there is nothing to do. Set it'

@@ -1,8 +1,8 @@
-"""How the next token is chosen from its scores: pure functions of logits.
+"""Choosing the next token: pure functions of logits.
 
-What narrows the choice sets what falls out of it to minus infinity, so that
-such functions compose: in `narrow`, as in Hugging Face's `generate`, first
-temperature, then top-k, then top-p.
+Functions that narrow the choice set all other logits to minus infinity, so that
+they compose: in `narrow`, as in Hugging Face's `generate`, first temperature,
+then top-k, then top-p.
 """
 
 import jax
@@ -15,12 +15,12 @@ from lm.types import UserError
 
 @struct.dataclass
 class Sampling:
-  """How adventurous a text is; made by `settings`.
+  """How tokens are sampled; created by `settings`.
 
   Attributes:
-    temperature: Divides the logits; None: the best token always.
-    top_p: Keeps the fewest tokens that have this probability; None: all.
-    top_k: Keeps this many tokens; None: all.
+    temperature: Divides the logits; None means greedy decoding.
+    top_p: Keeps the fewest tokens with this total probability; None keeps all.
+    top_k: Keeps this many tokens; None keeps all.
   """
 
   temperature: float | Float[Array, ''] | None = 1.0
@@ -36,12 +36,12 @@ def settings(
   top_k: int | None = None,
   top_p: float | None = None,
 ) -> Sampling:
-  """Returns these settings, once they are known to make sense.
+  """Returns these settings, after checking them.
 
   Args:
-    temperature: Of `Sampling`; 0, its limit, is greedy.
-    top_k: Of `Sampling`.
-    top_p: Of `Sampling`.
+    temperature: See `Sampling`; 0, its limit, is greedy.
+    top_k: See `Sampling`.
+    top_p: See `Sampling`.
   """
   if not 0 <= temperature < float('inf'):
     raise UserError(
@@ -58,17 +58,17 @@ def settings(
       f'top_p is {top_p}, but it is a probability. Set it above 0 and at most'
       ' to 1, or omit it for all tokens.'
     )
-  # Greedy decoding is another program: it neither draws nor sorts.
+  # Greedy decoding is a program of its own: it neither samples nor sorts.
   return Sampling(temperature, top_p, top_k) if temperature else GREEDY
 
 
 def greedy(logits: Float[Array, 'B V']) -> Int[Array, 'B']:
-  """Returns the best token of each row, the first of equals."""
+  """Returns the best token of each row; ties go to the first."""
   return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
 def keep_top_k(logits: Float[Array, 'B V'], k: int) -> Float[Array, 'B V']:
-  """Keeps the `k` best tokens, and those equal to the last of them.
+  """Keeps the `k` best tokens, and those tied with the last of them.
 
   Examples:
     >>> keep_top_k([[1., 4., 2., 3.]], 2)
@@ -83,14 +83,14 @@ def keep_top_p(
 ) -> Float[Array, 'B V']:
   """Keeps the fewest best tokens that together have probability `p`.
 
-  Tokens equal to the last one kept are kept too (Holtzman et al. 2020, 3.1).
+  Tokens tied with the last one are kept, too (Holtzman et al. 2020, 3.1).
 
   Examples:
     >>> keep_top_p(log([[0.1, 0.5, 0.1, 0.3]]), 0.6)
     log([[0, 0.5, 0, 0.3]])
   """
-  # The border is found by halving: to sort a vocabulary takes a CPU as long as
-  # to read a small model.
+  # The threshold is found by bisection: sorting a vocabulary takes a CPU as
+  # long as reading a small model.
   probabilities = jax.nn.softmax(logits, axis=-1)
   best = jnp.max(logits, axis=-1, keepdims=True)
 
@@ -101,8 +101,8 @@ def keep_top_p(
     enough = jnp.sum(kept, axis=-1, keepdims=True) >= p
     return jnp.where(enough, middle, low), jnp.where(enough, high, middle)
 
-  # Over exp(40) times less likely than the best is never; after 32 halves the
-  # borders are as close as numbers get.
+  # Tokens over exp(40) times less likely than the best never count; after 32
+  # halvings the bounds are as close as numbers get.
   low, _ = jax.lax.fori_loop(0, 32, halve, (best - 40, best))
   return jnp.where(logits < low, -jnp.inf, logits)
 
@@ -110,7 +110,7 @@ def keep_top_p(
 def row_keys(
   key: Key[Array, ''], rows: Int[Array, 'B'], positions: Int[Array, 'B']
 ) -> Key[Array, 'B']:
-  """Returns a key for each row and position, which no other row decides."""
+  """Returns a key for each row and position, independent of other rows."""
   fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
   return jax.vmap(jax.random.fold_in)(fold(key, rows), positions)
 
@@ -118,7 +118,7 @@ def row_keys(
 def narrow(
   logits: Float[Array, 'B V'], settings: Sampling
 ) -> Float[Array, 'B V']:
-  """Returns the scores of what is drawn from, minus infinity for the rest."""
+  """Returns the logits to sample from, minus infinity for other tokens."""
   logits = logits / settings.temperature
   if settings.top_k is not None:
     logits = keep_top_k(logits, settings.top_k)
@@ -130,7 +130,7 @@ def narrow(
 def choose(
   logits: Float[Array, 'B V'], keys: Key[Array, 'B'], settings: Sampling
 ) -> Int[Array, 'B']:
-  """Returns a token for each row: the best, or drawn from what is kept."""
+  """Returns a token for each row: the best, or a sample of those kept."""
   if settings.temperature is None:
     return greedy(logits)
   drawn = jax.vmap(jax.random.categorical)(keys, narrow(logits, settings))

@@ -1,7 +1,7 @@
-"""The compiled steps of decoding: read many tokens, or make them one by one.
+"""The compiled steps of decoding: read many tokens, or generate one by one.
 
-All of them keep the rows of a batch apart: a row that is not at work, because
-it has ended or its cache is full, stays as it is whatever the others do.
+The rows of a batch are independent: an inactive row, which has ended or whose
+cache is full, does not change, whatever the others do.
 """
 
 import functools
@@ -18,24 +18,24 @@ from lm.generation.sampling import Sampling
 from lm.models import kv_cache
 from lm.types import PyTree
 
-NOTHING = -1  # What a row makes that is not at work.
+NOTHING = -1  # Stands for the tokens of an inactive row.
 
-# What an encoder reads, by the names that a model calls it: `source_tokens`
-# and `source_valid`, [B, S].
+# Inputs of an encoder, by the argument names of a model: `source_tokens` and
+# `source_valid`, [B, S].
 Source = Mapping[str, Array | np.ndarray]  # See `prompts.Beginning`.
 
 
 @struct.dataclass
 class Request:
-  """What stays the same while a text is made.
+  """The constants of decoding.
 
   Attributes:
     sampling: How tokens are chosen.
-    max_new_tokens: How many a row makes at most.
-    stop_tokens: Those that end a row.
-    key: What the draws come from.
-    capacity: How many tokens a row of the cache has room for.
-    prefix_visible: Whether all of what is read at once sees all of it.
+    max_new_tokens: Maximum number of new tokens in a row.
+    stop_tokens: Ids that end a row.
+    key: The PRNG key of all samples.
+    capacity: Number of tokens that a row of the cache has room for.
+    prefix_visible: Whether tokens read at once attend bidirectionally.
   """
 
   sampling: Sampling
@@ -48,14 +48,14 @@ class Request:
 
 @struct.dataclass
 class State:
-  """How far the rows of a batch are.
+  """The state of the rows of a batch.
 
   Attributes:
-    cache: What the model remembers.
-    used: How many tokens of each row that is.
-    token: The last token made, which the model has not read yet.
-    made: How many tokens were made, a stop token included.
-    stopped: Whether that was a stop token.
+    cache: The cache of the model.
+    used: Number of tokens of each row in the cache.
+    token: The last new token, which the model has not read yet.
+    made: Number of new tokens, a stop token included.
+    stopped: Whether the last one was a stop token.
   """
 
   cache: PyTree
@@ -65,7 +65,7 @@ class State:
   stopped: Bool[Array, 'B']
 
 
-# To compile it is to find the shapes of a cache once, and not at every call.
+# Compiled, so that the shapes of a cache are found once, not at every call.
 @functools.partial(jax.jit, static_argnames=('model', 'rows', 'capacity'))
 def start(
   model: nn.Module,
@@ -74,7 +74,7 @@ def start(
   capacity: int,
   source: Source | None = None,
 ) -> State:
-  """Returns the state of `rows` rows that have read nothing."""
+  """Returns the initial state of `rows` rows."""
   zeros = lambda dtype: jnp.zeros(rows, dtype)
   return State(
     cache=empty_cache(model, params, rows, capacity, source),
@@ -92,7 +92,7 @@ def empty_cache(
   capacity: int,
   source: Source | None,
 ) -> PyTree:
-  """Returns what `rows` rows remember that have read nothing."""
+  """Returns the empty cache of `rows` rows."""
   tokens, valid = jnp.zeros((rows, 1), jnp.int32), jnp.ones((rows, 1), bool)
 
   def remembered(params, source):
@@ -114,16 +114,16 @@ def read(
   request: Request,
   source: Source | None = None,
 ) -> tuple[State, Int[Array, 'B 1']]:
-  """Makes a token of each row that is given any to read, from those alone.
+  """Generates a token for each row that has tokens to read, from those alone.
 
   Args:
-    model: Predicts every next token.
+    model: A model that predicts the next token.
     params: Its parameters.
-    state: Donated.
-    tokens: Padded on the right.
-    lengths: How many of a row's tokens there are; 0: the row is not at work.
-    request: What to do.
-    source: What an encoder reads, once.
+    state: The state, which is donated.
+    tokens: Tokens to read, padded on the right.
+    lengths: Number of tokens in each row; 0 means that the row is inactive.
+    request: The constants of decoding.
+    source: Inputs of an encoder, read once.
   """
   at_work = lengths > 0
   cache = kv_cache.forget(state.cache, at_work)
@@ -148,7 +148,7 @@ def make(
   request: Request,
   count: int,
 ) -> tuple[State, Int[Array, 'B count']]:
-  """Makes up to `count` tokens of each row; stops when no row is at work."""
+  """Generates up to `count` tokens per row; stops when no row is active."""
   rows = state.token.shape[0]
 
   def at_work(state):
@@ -174,7 +174,7 @@ def make(
 
 
 def ended(state: State, request: Request) -> Bool[Array, 'B']:
-  """Returns which rows make no more tokens."""
+  """Returns which rows have ended."""
   return state.stopped | (state.made >= request.max_new_tokens)
 
 
@@ -186,15 +186,15 @@ def answer(
   valid: Bool[Array, 'B L'],
   **inputs: Array | np.ndarray,
 ) -> tuple[Float[Array, 'B V'], PyTree]:
-  """Returns the scores after the last valid token, and the cache.
+  """Returns the logits after the last valid token, and the cache.
 
   Args:
-    model: Predicts every next token; its other heads are left aside.
+    model: A model that predicts the next token; other heads are not applied.
     params: Its parameters.
-    cache: What it has read; {}: nothing.
-    tokens: What it reads now.
+    cache: Its cache; {} if it has read nothing.
+    tokens: Tokens to read.
     valid: False on padding.
-    **inputs: What else it is given.
+    **inputs: Further inputs of the model.
   """
   last = jnp.maximum(jnp.sum(valid, axis=-1) - 1, 0)
   answers, after = model.clone(heads=('tokens',)).apply(
@@ -216,7 +216,7 @@ def _choose(
   at_work: Bool[Array, 'B'],
   request: Request,
 ) -> tuple[State, Int[Array, 'B']]:
-  """Returns the state with a token more where at work, and those tokens."""
+  """Returns the state with a new token in each active row, and these tokens."""
   rows = jnp.arange(at_work.shape[0])
   keys = sampling.row_keys(request.key, rows, state.made)
   token = sampling.choose(logits, keys, request.sampling)

@@ -1,9 +1,9 @@
-"""Text that goes on from text, shown as it grows.
+"""Text generation from text, shown as it grows.
 
-Tokens are not characters: a character may take several, and what a token reads
-as may depend on the one before it. So what is shown is the text of all tokens
-so far without what is still open: half a character, or what may turn out to be
-the beginning of a stop text.
+Tokens are not characters: a character may take several, and the text of a token
+may depend on the one before it. So what is shown is the text of all tokens so
+far, without an end that may change: an incomplete character, or what may turn
+out to be the beginning of a stop text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,17 @@ from lm.generation import beam, decode, fill
 from lm.objectives.objective import GOES_ON, PromptForm
 from lm.types import PyTree, UserError
 
-HALF = '\ufffd'  # What bytes read as that are no whole character.
+HALF = '\ufffd'  # What an incomplete character decodes to.
 
 
 class Reply(NamedTuple):
-  """How far a text is.
+  """A reply so far.
 
   Attributes:
-    text: What a prompt goes on with, without the prompt; of models that do not
-      go on from one, all of it.
-    num_tokens: How many tokens were made for it, those of a stop text included.
-    stopped_by: `stop`, `length`, or None while it goes on.
+    text: The continuation, without the prompt; all of the text if the model
+      does not continue prompts.
+    num_tokens: Number of tokens generated, those of a stop text included.
+    stopped_by: `stop`, `length`, or None while it continues.
   """
 
   text: str
@@ -46,21 +46,20 @@ def stream(
   prompt_form: PromptForm = GOES_ON,
   **options: Any,
 ) -> Iterator[list[Reply]]:
-  """Yields how far the text of each prompt is, and ends when all have ended.
+  """Yields the replies to all prompts as they grow, until all have ended.
 
-  A GPT goes on from a prompt. A T5, or a GPT that was trained as one, answers
-  it, or, where it has sentinels, gives it back with what it puts in their
-  place. A BERT gives it back with its masks filled.
+  A GPT continues a prompt. A T5, or a GPT that was trained like one, answers
+  it or, if it has sentinels, returns it with these filled. A BERT returns it
+  with its masks filled.
 
   Args:
-    model: What predicts.
+    model: The model.
     params: Its parameters.
-    tokenizer: What it was trained with; the token that ends a text, if it has
-      one, ends a reply.
-    prompts: Texts; a GPT takes an empty one to begin where a text has ended.
-    stop: Texts that end a reply, and are left out.
-    prompt_form: Of the objective that the model was trained for.
-    **options: Of `decode.stream`.
+    tokenizer: Its tokenizer, whose end token, if it has one, ends a reply.
+    prompts: Texts; for a GPT, an empty one means to begin after an end token.
+    stop: Texts that end a reply, and are omitted from it.
+    prompt_form: Prompt form of the objective that the model was trained with.
+    **options: Options of `decode.stream`.
   """
   if model.form == 'bidirectional':
     filled = fill.masks(model, params, tokenizer, prompts)
@@ -103,12 +102,12 @@ def search(
   """Returns the best replies to each prompt that beam search finds.
 
   Args:
-    model: What predicts, a causal model or an encoder with a decoder.
+    model: A causal model or an encoder-decoder.
     params: Its parameters.
-    tokenizer: What it was trained with.
-    prompts: Texts, as those of `stream`.
-    prompt_form: As that of `stream`.
-    **options: Of `beam.search`.
+    tokenizer: Its tokenizer.
+    prompts: Texts, as for `stream`.
+    prompt_form: As for `stream`.
+    **options: Options of `beam.search`.
   """
   if model.form == 'bidirectional':
     raise UserError(
@@ -136,8 +135,8 @@ def encode(
   prompts: Sequence[str],
   prompt_form: PromptForm = GOES_ON,
 ) -> list[Int[np.ndarray, '_']]:
-  """Returns prompts as a model reads them: an encoder's with its marks."""
-  if prompt_form.ends:  # As its objective does, whatever the tokenizer's marks.
+  """Returns the tokens of prompts, for an encoder with its special tokens."""
+  if prompt_form.ends:  # As its objective does, with no other special tokens.
     end = np.array([tokenizer.end_id], np.int32)
     return [np.append(tokenizer.encode(prompt), end) for prompt in prompts]
   if model.form == 'encoder_decoder':
@@ -146,7 +145,7 @@ def encode(
 
 
 def answers(model: nn.Module, prompt_form: PromptForm) -> bool:
-  """Whether what a model makes stands alone, and does not go on from a text."""
+  """Whether the output of a model is an answer, not a continuation."""
   return model.form != 'causal' or prompt_form.ends
 
 
@@ -162,14 +161,14 @@ def read(
   stopped_by: str | None,
   answer: bool,
 ) -> str:
-  """Returns the text of what was `made` for a prompt.
+  """Returns the text of the tokens that were generated for a prompt.
 
   Args:
-    tokenizer: Of both.
+    tokenizer: The tokenizer of both.
     start: The prompt.
-    made: What followed.
-    stopped_by: What ended it, or None while it goes on.
-    answer: Whether it stands alone; see `answers`.
+    made: The generated tokens.
+    stopped_by: What ended them, or None while they continue.
+    answer: Whether they are an answer, not a continuation; see `answers`.
   """
   if not answer:
     return _decode(tokenizer, start, made)
@@ -177,7 +176,7 @@ def read(
   vocabulary = tokenizer.vocabulary
   if np.isin(start, vocabulary.sentinel_ids).any():
     if stopped_by is None:
-      return ''  # What a sentinel stands for is not yet known.
+      return ''  # What replaces a sentinel is not yet known.
     made = fill.put_back(start, made, vocabulary)
   return tokenizer.decode(made, special_tokens=False)
 
@@ -185,7 +184,7 @@ def read(
 def shown(
   text: str, stop: Sequence[str], stopped_by: str | None
 ) -> tuple[str, str | None]:
-  """Returns what of `text` will stay whatever follows, and why it ended.
+  """Returns the part of `text` that will not change, and why it ended.
 
   Examples:
     >>> shown('One. Tw', ['Two'], None)
@@ -211,7 +210,7 @@ def shown(
 def _beginning(
   model: nn.Module, tokenizer: Tokenizer, prompt_form: PromptForm
 ) -> dict[str, Any]:
-  """Returns the options that say how a model begins to write."""
+  """Returns the options for the beginning of decoding."""
   if model.form == 'encoder_decoder':
     return {'start_token': tokenizer.vocabulary.start_id}
   return {'prefix_visible': prompt_form.visible}

@@ -1,1 +1,1 @@
-"""Published checkpoints, read and written: names, layouts, configs."""
+"""Reading and writing of published checkpoints: names, layouts, configs."""

@@ -1,4 +1,4 @@
-"""Arrays in files: safetensors, whole or in shards, and numpy's .npz."""
+"""Arrays in files: safetensors, whole or sharded, and numpy's .npz."""
 
 import json
 import pathlib
@@ -19,7 +19,7 @@ DTYPES = {
   'F64': np.float64,
   'F32': np.float32,
   'F16': np.float16,
-  'BF16': jnp.bfloat16,  # Which numpy alone does not have.
+  'BF16': jnp.bfloat16,  # Not in numpy itself.
   'I64': np.int64,
   'I32': np.int32,
   'I16': np.int16,
@@ -75,9 +75,9 @@ def write(arrays: Arrays, directory: pathlib.Path) -> None:
 def _safetensors(path: pathlib.Path) -> Arrays:
   """Returns views of the file.
 
-  It begins with the size of a header (8 bytes), then the header: of each array
-  its dtype, shape and place in the rest. The library's own reader knows
-  bfloat16 for numpy in its newer versions only.
+  It begins with the size of a header (8 bytes) and the header: the dtype, shape
+  and offsets of each array. The library's own reader supports bfloat16 for
+  numpy only in newer versions.
   """
   with path.open('rb') as file:
     size = int.from_bytes(file.read(8), 'little')

@@ -138,12 +138,12 @@ BERT = Family(
 def _read_roberta(
   config: Mapping[str, Any], arrays: Arrays, settings: Settings
 ) -> Settings:
-  # Positions are counted from the one behind that of the padding.
+  # Positions start after the padding id.
   offset = config.get('pad_token_id', 1) + 1
   return _read(config, arrays, settings) | {
     'position_offset': offset,
     'max_len': settings['max_len'] - offset,
-    'transform_activation': 'gelu',  # Whatever the layers have.
+    'transform_activation': 'gelu',  # Whatever the layers use.
   }
 
 
@@ -187,7 +187,7 @@ ROBERTA = dataclasses.replace(
     'lm_head.decoder.weight': 'embeddings.word_embeddings.weight',
     'lm_head.decoder.bias': 'lm_head.bias',
   },
-  # Older files keep the encoder's pooler beside that of the classifier.
+  # Older files have the encoder's pooler besides that of the classifier.
   ignored=rf'{BERT.ignored}|pooler\.dense\.(weight|bias)',
   keys=tuple(k for k in BERT.keys if k.theirs != 'type_vocab_size')
   + (key('type_vocab_size', 2, 'num_token_types'),),

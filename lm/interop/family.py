@@ -1,4 +1,4 @@
-"""What tells how a published family is to be read and written."""
+"""The description by which a published model family is read and written."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from lm.interop.arrays import Arrays
 from lm.interop.layouts import Row
 from lm.types import UserError
 
-Settings = dict[str, Any]  # Of a model of ours, by field.
+Settings = dict[str, Any]  # Fields of one of our models, by name.
 Heads = tuple[str, ...]
 
 ACTIVATIONS = {
@@ -25,12 +25,12 @@ ACTIVATIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Class:
-  """A published class.
+  """A published model class.
 
   Attributes:
     heads: Its heads.
-    prefix: What the names of its backbone begin with.
-    lacks: A part of ours that it does not have; '': it has all.
+    prefix: Prefix of the names in its backbone.
+    lacks: A part of our model that it lacks; '' if it has all.
   """
 
   heads: Heads = ()
@@ -44,8 +44,8 @@ class Key:
 
   Attributes:
     theirs: Its name.
-    default: What it is where it is not told.
-    ours: The fields that it says.
+    default: Its value if it is absent.
+    ours: Our fields that it sets.
   """
 
   theirs: str
@@ -55,26 +55,26 @@ class Key:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-  """All that is known of a family.
+  """The description of a published model family.
 
   Attributes:
-    model_type: As published.
-    name: Of the architecture here.
-    preset: Has what no published config tells, such as initialisation.
-    classes: By published name.
-    backbone: Returns the table of the backbone for settings of ours.
-    heads: Tables of the heads, by what they answer.
-    copies: Arrays that are another one once more, where that is tied.
-    ignored: Matches names of what is no parameter, or read by nobody.
-    keys: Of the config, those that say one thing each.
-    fixed: Fields of ours that a published model has one value of.
-    required: Keys that must have this value, which is the default.
-    read: Returns the other fields of a published config and its arrays.
-    write: Returns the other keys for settings of ours, and their name of the
-      activation.
-    tied: Whether tokens may be scored by the table that embeds them alone, so
-      that this head has no array of its own.
-    defaults: Keys to write where nothing else is known.
+    model_type: Its published name.
+    name: Name of the architecture here.
+    preset: Preset with what published configs omit, such as initialisation.
+    classes: Classes by published name.
+    backbone: Returns the table of the backbone for our settings.
+    heads: Tables of the heads, by the terms that they predict.
+    copies: Arrays that repeat another array if the two are tied.
+    ignored: Matches names that are not parameters, or are not used.
+    keys: Keys of the config that correspond to fields of ours.
+    fixed: Fields of ours with a single value in published models.
+    required: Keys of the config that must have this value, the default.
+    read: Returns our other fields for a published config and its arrays.
+    write: Returns the other keys of the config for our settings and the
+      published name of their activation.
+    tied: Whether tokens may be scored with the embedding table, so that this
+      head has no array of its own.
+    defaults: Keys to write if nothing else sets them.
   """
 
   model_type: str
@@ -97,7 +97,7 @@ class Family:
     """Returns our settings for a published config.
 
     Raises:
-      UserError: It asks for what is not there.
+      UserError: It needs something that is not supported.
     """
     for key, value in self.required.items():
       if config.get(key, value) != value:
@@ -114,10 +114,10 @@ class Family:
     return settings
 
   def config(self, settings: Settings) -> dict[str, Any]:
-    """Returns the published config that says what our settings say.
+    """Returns the published config that corresponds to our settings.
 
     Raises:
-      UserError: None does.
+      UserError: There is none.
     """
     for field, value in self.fixed.items():
       if settings[field] != value:
@@ -130,12 +130,12 @@ class Family:
 
 
 def key(theirs: str, default: Any, *ours: str) -> Key:
-  """Returns a key of a config, written in one line."""
+  """Returns a `Key`; a shorthand for tables."""
   return Key(theirs, default, ours)
 
 
 def activation(name: str) -> str:
-  """Returns our name of a published activation."""
+  """Returns our name for a published activation."""
   if name not in ACTIVATIONS:
     raise UserError(
       f'config.json asks for the activation {name!r}, and there are only'
@@ -147,7 +147,7 @@ def activation(name: str) -> str:
 def inexpressible(
   model_type: str, field: str, value: Any, only: Any
 ) -> UserError:
-  """Returns the error of a setting that the published models do not have."""
+  """Returns the error for a setting that published models do not support."""
   return UserError(
     f'config.model.{field} is {value!r}, but Hugging Face has a {model_type}'
     f' with {only!r} only: this model cannot be written for it.'
@@ -155,7 +155,7 @@ def inexpressible(
 
 
 def head_dim(config: Mapping[str, Any], width: str, heads: str) -> int:
-  """Returns what each of the heads has of the width."""
+  """Returns the width of each head."""
   if config[width] % config[heads]:
     raise UserError(
       f'config.json says {width}: {config[width]} and {heads}:'

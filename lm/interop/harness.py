@@ -1,7 +1,7 @@
-"""lm-evaluation-harness scores our models, through its own command.
+"""Evaluation of our models by lm-evaluation-harness, through its own command.
 
-It asks a model three things: how likely a continuation is, how likely a whole
-text is, and what it writes. See docs/zero_shot.md.
+The harness makes three kinds of requests: the likelihood of a continuation,
+that of a whole text, and generation. See docs/zero_shot.md.
 """
 
 import collections
@@ -22,8 +22,8 @@ from lm.scoring.texts import Span
 from lm.types import PyTree, UserError
 
 NAME = 'lm'  # As in --model lm.
-ROWS = 16  # Texts that are written side by side.
-# What a task may say of how text is made; the first group are one and the same.
+ROWS = 16  # Texts that are generated in one batch.
+# What a task may set for generation; those of the first group are synonyms.
 LENGTHS = ('max_gen_toks', 'max_new_tokens', 'max_tokens')
 DRAWING = ('do_sample', 'temperature', 'top_k', 'top_p')
 
@@ -31,16 +31,16 @@ DRAWING = ('do_sample', 'temperature', 'top_k', 'top_p')
 class Harness(LM):
   """A model as lm-evaluation-harness sees it.
 
-  Attributes:
-    model: Predicts tokens.
+  Args:
+    model: The model.
     params: Its parameters.
-    tokenizer: What it was trained with.
-    form: What it is asked, one of `forms.FORMS`; '': what its family is asked
-      by default. A model that fills masks has to be told: what it answers is
-      no probability of the text, though it can rank choices.
-    prompt_form: How it reads what it goes on from.
-    batch_tokens: How many tokens it reads at once at most.
-    max_gen_toks: How many it writes at most, where a task does not say.
+    tokenizer: Its tokenizer.
+    form: How it scores text, one of `forms.FORMS`; '' means the default of its
+      family. Required for a model that fills masks: its scores are not
+      probabilities of the text, though they can rank choices.
+    prompt_form: How prompts are presented to it.
+    batch_tokens: Maximum number of tokens that it reads at once.
+    max_gen_toks: Maximum number of new tokens, if a task does not set it.
   """
 
   def __init__(
@@ -71,10 +71,10 @@ class Harness(LM):
   def loglikelihood(
     self, requests: Sequence[Instance], disable_tqdm: bool = False
   ) -> list[tuple[float, bool]]:
-    """Returns how likely each continuation is, and whether the likeliest.
+    """Returns each continuation's log-likelihood, and whether it is greedy.
 
-    Of a context that is too long the beginning is cut. An empty continuation
-    is certain.
+    A context that is too long is truncated on the left. An empty continuation
+    has probability 1.
     """
     del disable_tqdm
     answers = [(0.0, True)] * len(requests)
@@ -94,9 +94,9 @@ class Harness(LM):
   def loglikelihood_rolling(
     self, requests: Sequence[Instance], disable_tqdm: bool = False
   ) -> list[float]:
-    """Returns how likely each text is, read in windows that do not overlap.
+    """Returns each text's log-likelihood, read in windows that do not overlap.
 
-    Only the last one does: it is full.
+    Only the last one may, so that it is full.
     """
     del disable_tqdm
     length = self.trained[0].config.max_len
@@ -117,7 +117,7 @@ class Harness(LM):
   def generate_until(
     self, requests: Sequence[Instance], disable_tqdm: bool = False
   ) -> list[str]:
-    """Returns what the model writes after each context, up to a stop text."""
+    """Returns the text generated after each context, up to a stop text."""
     del disable_tqdm
     if self.trained[0].form == 'bidirectional':
       raise UserError(
@@ -140,7 +140,7 @@ class Harness(LM):
     return replies
 
   def _options(self, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the options of `text.stream` for what a task says."""
+    """Returns the options of `text.stream` for those of a task."""
     unknown = [*{*told} - {'until', *LENGTHS, *DRAWING}]
     if unknown:
       raise UserError(
@@ -157,7 +157,7 @@ class Harness(LM):
       temperature = 1.0
     top_k, top_p = told.get('top_k'), told.get('top_p')
     if not temperature:
-      top_k = top_p = None  # The likeliest token is taken.
+      top_k = top_p = None  # Decoding is greedy.
     return {
       'stop': [until] if isinstance(until, str) else [*until],
       'prompt_form': self.prompt_form,
@@ -167,14 +167,14 @@ class Harness(LM):
 
 
 def register(load: Callable[..., Any]) -> None:
-  """Makes `--model lm --model_args workdir=DIR` known to the harness.
+  """Registers `--model lm --model_args workdir=DIR` with the harness.
 
   Args:
     load: Takes a directory and a step, as `lm.load` does.
   """
 
   class Loaded(Harness):
-    """What a directory holds; its other arguments are those of `Harness`."""
+    """The model in a directory; other arguments are those of `Harness`."""
 
     def __init__(
       self,
@@ -186,7 +186,7 @@ def register(load: Callable[..., Any]) -> None:
       device: Any = None,
       **options: Any,
     ):
-      del batch_size, max_batch_size, device  # It goes by tokens, as JAX does.
+      del batch_size, max_batch_size, device  # `batch_tokens` and JAX decide.
       _check_options(workdir, options)
       found = load(str(workdir), step)
       if found.tokenizer is None:
@@ -214,7 +214,7 @@ def register(load: Callable[..., Any]) -> None:
 
 
 def main(load: Callable[..., Any]) -> None:
-  """Does what the harness's own command does, with our models known to it."""
+  """Runs the harness's own command, with our models registered."""
   from lm_eval.__main__ import cli_evaluate
 
   register(load)

@@ -1,7 +1,7 @@
-"""Checkpoints of Hugging Face, read and written.
+"""Reading and writing of Hugging Face checkpoints.
 
-What the arrays are called and what the config says stands in the table of the
-family: `gpt2.py`, `bert.py`, `t5.py`. Here is what holds for all of them.
+The names of arrays and the keys of configs are in the description of each
+family: `gpt2.py`, `bert.py`, `t5.py`. This module has what they share.
 """
 
 import json
@@ -28,17 +28,17 @@ FAMILIES = {
 }
 OLD_NAMES = {'LayerNorm.gamma': 'LayerNorm.weight'}
 OLD_NAMES |= {'LayerNorm.beta': 'LayerNorm.bias'}
-NEUTRAL = ('config', 'parent', 'name')  # Fields of a module that say nothing.
+NEUTRAL = ('config', 'parent', 'name')  # Fields that are not settings.
 POOLER = 'pooler.dense.weight'
 
 
 class Checkpoint(NamedTuple):
-  """What a published directory holds.
+  """A published checkpoint.
 
   Attributes:
-    section: The `model` section of a config: what builds the model.
-    params: As that model wants them, in numpy.
-    config: The published one.
+    section: The `model` section of a config, from which the model is built.
+    params: The parameters of that model, in numpy.
+    config: The published config.
   """
 
   section: dict[str, Any]
@@ -47,14 +47,14 @@ class Checkpoint(NamedTuple):
 
 
 def read(directory: pathlib.Path) -> Checkpoint:
-  """Reads `config.json` and `model.safetensors`, in shards or not.
+  """Reads `config.json` and `model.safetensors`, sharded or not.
 
-  It computes in float32, whatever the arrays are in; those keep their dtype,
-  but for float16, which becomes float32.
+  The model computes in float32, whatever the dtype of the arrays. They keep
+  theirs, except that float16 becomes float32.
 
   Raises:
-    UserError: It is of no known family, asks for what is not there, or an array
-      is missing, left over, or of another shape.
+    UserError: The family is unknown, the config needs something unsupported, or
+      an array is missing, left over, or of the wrong shape.
   """
   config = json.loads((directory / 'config.json').read_text('utf-8'))
   if config['model_type'] not in FAMILIES:
@@ -68,12 +68,12 @@ def read(directory: pathlib.Path) -> Checkpoint:
 def understand(
   config: Mapping[str, Any], arrays: Arrays, place: str
 ) -> Checkpoint:
-  """Returns what a published config and published arrays say.
+  """Returns the checkpoint for a published config and published arrays.
 
   Args:
-    config: With a `model_type` that is known.
-    arrays: By published name.
-    place: Where they are from, for messages.
+    config: A config with a known `model_type`.
+    arrays: Arrays by published name.
+    place: Where they come from, for messages.
   """
   family = FAMILIES[config['model_type']]
   arrays = plain(arrays, family)
@@ -105,17 +105,17 @@ def write(
   config: Mapping[str, Any],
   directory: pathlib.Path,
 ) -> None:
-  """Writes what `from_pretrained` reads: config, arrays, tokenizer.
+  """Writes config, arrays and tokenizer, for `from_pretrained`.
 
   Args:
-    model: Of a family that Hugging Face has.
-    params: Of the model.
-    tokenizer: Of the model, if it has one.
-    config: A published config, whose other keys are kept: names of labels.
-    directory: Made if it does not exist.
+    model: A model of a family that Hugging Face has.
+    params: Its parameters.
+    tokenizer: Its tokenizer, if it has one.
+    config: A published config, whose other keys are kept, such as label names.
+    directory: Created if it does not exist.
 
   Raises:
-    UserError: Hugging Face's architecture does not have what this model has.
+    UserError: Hugging Face's architecture cannot represent this model.
   """
   family = _family_of(model)
   settings = settings_of(model)
@@ -130,7 +130,7 @@ def write(
   whole |= _special_tokens(tokenizer, settings) | {
     'architectures': [name],
     'model_type': family.model_type,
-    'torch_dtype': _dtype(arrays),  # As all versions of transformers read it.
+    'torch_dtype': _dtype(arrays),  # All versions of transformers read this.
   }
   whole.pop('dtype', None)
   directory.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def write(
 
 
 def settings_of(model: nn.Module) -> Settings:
-  """Returns all fields of a model, its config's too."""
+  """Returns all fields of a model, including those of its config."""
   own = {
     field: getattr(model, field)
     for field in type(model).__dataclass_fields__
@@ -171,7 +171,7 @@ def nested(flat: Mapping[str, np.ndarray]) -> PyTree:
 
 
 def table(family: Family, settings: Settings) -> list[Row]:
-  """Returns the names of a model with these settings, its heads told."""
+  """Returns the table of a model with these settings and `heads`."""
   rows = [*family.backbone(settings)]
   for terms, of_head in family.heads.items():
     rows += of_head if {*terms} <= {*settings['heads']} else ()
@@ -195,7 +195,7 @@ def plain(arrays: Arrays, family: Family) -> Arrays:
 def _check_tied(
   family: Family, config: Mapping[str, Any], arrays: Arrays, place: str
 ) -> None:
-  """Raises UserError if tokens are scored by a table that no model here has."""
+  """Raises UserError if the output table is untied where ours must be tied."""
   tied = config.get('tie_word_embeddings', True)
   if tied or 'tie_embeddings' in models.fields(family.name, family.preset):
     return
@@ -216,8 +216,8 @@ def _find_heads(
 ) -> Heads:
   """Returns the heads that a checkpoint has: those of its class, and others.
 
-  Two heads may have the same names, as BERT's of the text and of tokens: then
-  its class decides, and else whether there is a pooler to read from.
+  Two heads may use the same names, as BERT's `label` and `tags` do: then its
+  class decides or, if that is unknown, whether there is a pooler.
   """
   architectures = config.get('architectures') or ()
   told = next(
@@ -281,7 +281,7 @@ def _num_labels(config: Mapping[str, Any]) -> int:
 def _labels(
   config: Mapping[str, Any], heads: Heads, settings: Settings
 ) -> dict[str, Any]:
-  """Returns the names of the labels, unless those of `config` fit."""
+  """Returns default names of the labels, unless those of `config` fit."""
   if not {'label', 'tags', 'start'} & {*heads}:
     return {}
   number = 2 if 'start' in heads else settings['num_labels']
@@ -297,7 +297,7 @@ def _labels(
 def _special_tokens(
   tokenizer: Tokenizer | None, settings: Settings
 ) -> dict[str, int]:
-  """Returns the ids of special tokens that a published config tells."""
+  """Returns the ids of special tokens that belong in a published config."""
   if tokenizer is None:
     return {}
   offset = settings.get('position_offset')
@@ -318,7 +318,7 @@ def _special_tokens(
 
 
 def _dtype(arrays: Arrays) -> str:
-  """Returns what all of the arrays fit in: bfloat16 if all are of it."""
+  """Returns bfloat16 if all floating-point arrays have it, else float32."""
   kinds = {str(array.dtype) for array in arrays.values()}
   floats = {kind for kind in kinds if 'float' in kind}
   return 'bfloat16' if floats == {'bfloat16'} else 'float32'

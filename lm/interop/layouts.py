@@ -1,4 +1,4 @@
-"""Where published arrays stand in our parameters, and how they are laid out."""
+"""Which of our parameters published arrays hold, and in which layout."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ import numpy as np
 from lm.interop.arrays import Arrays
 
 Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]  # Of our parameters, by path.
+Shapes = Mapping[str, Shape]  # Shapes of our parameters, by path.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +17,9 @@ class Layout:
   """How a published array holds one of ours.
 
   Attributes:
-    inputs: How many axes of ours, from the first, are its rows; 0: it is a
-      vector.
-    transposed: Its rows are the other axes of ours, as in torch's Linear.
-    by_token: Ours may have further rows, which pad the vocabulary.
+    inputs: Number of leading axes of ours that form its rows; 0 for a vector.
+    transposed: Whether the other axes form its rows, as in torch's Linear.
+    by_token: Whether ours may have more rows, which pad the vocabulary.
   """
 
   inputs: int = 1
@@ -28,7 +27,7 @@ class Layout:
   by_token: bool = False
 
   def shape(self, ours: Shape, vocab_size: int) -> Shape:
-    """Returns the published shape of an array that has the shape `ours` here."""
+    """Returns the published shape of an array of ours, of shape `ours`."""
     if self.by_token:
       ours = (vocab_size, *ours[1:])
     if not self.inputs:
@@ -52,7 +51,7 @@ class Layout:
 
   @property
   def output_axis(self) -> int:
-    """Along which several of ours stand side by side."""
+    """The axis along which several of ours are concatenated."""
     return 1 if self.inputs and not self.transposed else 0
 
 
@@ -72,8 +71,8 @@ class Row:
 
   Attributes:
     theirs: A published name; with `{layer}`, one for each layer.
-    layout: Of that array.
-    ours: The path of the parameter; of several, they stand side by side.
+    layout: Layout of that array.
+    ours: Paths of our parameters, which are concatenated if several.
   """
 
   theirs: str
@@ -127,7 +126,7 @@ class Row:
 
 
 def row(theirs: str, layout: Layout, *ours: str) -> Row:
-  """Returns a row of a table, written in one line."""
+  """Returns a `Row`; a shorthand for tables."""
   return Row(theirs, layout, ours)
 
 
@@ -156,6 +155,6 @@ def span(theirs: str) -> tuple[Row, ...]:
 
 
 def used(rows: Sequence[Row], paths: Collection[str]) -> list[Row]:
-  """Returns the rows whose parameters there are; of two for one, the last."""
+  """Returns the rows whose parameters exist; of duplicates, the last."""
   by_path = {r.ours: r for r in rows if {*r.ours} <= {*paths}}
   return [*by_path.values()]

@@ -1,4 +1,4 @@
-"""Our parameters from published arrays, and back, by a table of rows."""
+"""Conversion of published arrays to our parameters, and back, by a table."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ class Table(NamedTuple):
   """The names of a checkpoint.
 
   Attributes:
-    rows: What is read.
-    copies: Names of arrays that must equal another one, if they are there.
-    ignored: Matches the names of what may be there, and is not read.
+    rows: The arrays to read.
+    copies: Names of arrays that must equal another one, if they are present.
+    ignored: Matches names that may be present, and are not read.
   """
 
   rows: Sequence[Row]
@@ -35,13 +35,14 @@ def read(
   """Returns the parameters of `model`, by path.
 
   Args:
-    arrays: Published, by name.
-    table: What they are called.
-    model: Which needs all of its parameters, and has a place for all of theirs.
-    place: Where they are from, for messages.
+    arrays: Published arrays by name.
+    table: Their names.
+    model: The model; the arrays must hold all of its parameters, and no others.
+    place: Where they come from, for messages.
 
   Raises:
-    UserError: It lists all that is missing, left over, or of another shape.
+    UserError: Arrays are missing, left over, untied, or of the wrong shape; all
+      of them are listed.
   """
   shapes = expected(model, _decodes(arrays))
   vocab_size = model.config.vocab_size
@@ -52,7 +53,7 @@ def read(
     for name in row.names(shapes)
   }
   arrays = dict(arrays)
-  for copy, name in table.copies.items():  # Either of the two may be kept.
+  for copy, name in table.copies.items():  # Either of the two may be present.
     if name in wanted and name not in arrays and copy in arrays:
       arrays[name] = arrays[copy]
   lines = [f'missing: {name}' for name in wanted if name not in arrays]
@@ -82,10 +83,10 @@ def read(
 
 
 def write(params: PyTree, rows: Sequence[Row], vocab_size: int) -> Arrays:
-  """Returns published arrays by name; rows that nobody has are left out.
+  """Returns published arrays by name; rows without parameters are left out.
 
   Raises:
-    UserError: It lists the parameters that have no published name.
+    UserError: Parameters, which are listed, have no published name.
   """
   ours = by_path(jax.device_get(params))
   found = layouts.used(rows, ours)
@@ -101,11 +102,11 @@ def write(params: PyTree, rows: Sequence[Row], vocab_size: int) -> Arrays:
 
 
 def expected(model: nn.Module, decodes: bool) -> dict[str, layouts.Shape]:
-  """Returns the shape of each parameter that `model` has.
+  """Returns the shape of each parameter of `model`, by path.
 
   Args:
-    model: Of any architecture.
-    decodes: Whether the decoder is wanted, of a model with an encoder.
+    model: A model of any architecture.
+    decodes: Whether to include the decoder of an encoder-decoder.
   """
   token = jnp.zeros((1, 1), jnp.int32)
   inputs = {'tokens': token}
@@ -126,5 +127,5 @@ def _decodes(arrays: Arrays) -> bool:
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
-  """Returns float16, which is not computed with here, as float32."""
+  """Returns float16 arrays, which are not supported here, as float32."""
   return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -77,8 +77,8 @@ def _read(
 ) -> Settings:
   gated, _, name = config.get('feed_forward_proj', 'relu').rpartition('-')
   activation = 'gelu_new' if gated and name == 'gelu' else name
-  # Version 5 of transformers says that all are tied: a head that has an array
-  # of its own is not.
+  # Version 5 of transformers declares all tables tied, but a head that has a
+  # different array of its own is not.
   tied = config.get('tie_word_embeddings', True)
   if tied and {'lm_head.weight', 'shared.weight'} <= arrays.keys():
     tied = np.array_equal(arrays['lm_head.weight'], arrays['shared.weight'])
@@ -96,7 +96,7 @@ def _read(
 
 def _write(settings: Settings, activation: str) -> dict[str, Any]:
   if settings['gated_mlp']:
-    if activation == 'gelu':  # There, a gated one is the approximation.
+    if activation == 'gelu':  # A gated one is the tanh approximation there.
       raise inexpressible('t5', 'activation', 'gelu', 'gelu_tanh')
     activation = f'gated-{activation.removesuffix("_new")}'
   return {
@@ -136,7 +136,7 @@ FAMILY = Family(
     'encoder.embed_tokens.weight': 'shared.weight',
     'decoder.embed_tokens.weight': 'shared.weight',
   },
-  # In the first files, and read by nobody.
+  # Present in the first files, but not used.
   ignored=r'decoder\.block\.0\.layer\.1\.EncDecAttention\.relative.*',
   keys=(
     key('vocab_size', 32_128, 'vocab_size'),

@@ -1,9 +1,9 @@
 """BERT as Google published it, its variables dumped to .npz or safetensors.
 
 A directory holds `bert_config.json`, one file of arrays under the names of the
-variables (`bert/encoder/layer_0/attention/self/query/kernel`), and perhaps
-`vocab.txt`. Its GELU is read as the exact one, as the models were trained with;
-the code of today has the approximation by tanh.
+variables (`bert/encoder/layer_0/attention/self/query/kernel`), and optionally
+`vocab.txt`. Its GELU is read as the exact one, with which the models were
+trained; the current code has the tanh approximation.
 """
 
 import json
@@ -82,7 +82,7 @@ HEADS = {
   ('label',): _scores('', 'label'),
   ('start', 'end'): _scores('cls/squad/', 'start', 'end'),
 }
-# What the optimizer keeps.
+# The state of the optimizer.
 IGNORED = r'global_step|.*/adam_[mv]|(output_weights|output_bias)/adam_[mv]'
 
 
@@ -90,8 +90,8 @@ def read(directory: pathlib.Path) -> Checkpoint:
   """Reads such a directory.
 
   Raises:
-    UserError: It has no one file of arrays, or an array is missing, left over
-      or of another shape.
+    UserError: It does not have exactly one file of arrays, or an array is
+      missing, left over or of the wrong shape.
   """
   config = json.loads((directory / CONFIG).read_text('utf-8'))
   found = sorted([*directory.glob('*.npz'), *directory.glob('*.safetensors')])

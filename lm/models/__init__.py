@@ -1,4 +1,4 @@
-"""The architectures, by the name that a config calls them."""
+"""The model architectures, by their names in configs."""
 
 import dataclasses
 import inspect
@@ -15,7 +15,7 @@ from lm.models.encoder_decoder import EncoderDecoder
 from lm.models.gpt import GPT
 from lm.types import UserError
 
-# What each is, and the sizes that it was published with.
+# The module of each architecture, and its published sizes.
 ARCHITECTURES: dict[str, tuple[type[nn.Module], presets.Sizes]] = {
   'gpt': (GPT, presets.GPT),
   'bert': (BERT, presets.BERT),
@@ -29,14 +29,14 @@ PRESETS = {name: sizes for name, (_, sizes) in ARCHITECTURES.items()}
 
 
 def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:
-  """Returns what can be set of a model, with the values of `preset`."""
+  """Returns the settings of a model, with defaults from `preset`."""
   _check(name, preset)
   own = [
     inspect.signature(TransformerConfig).parameters.values(),
     inspect.signature(MODELS[name]).parameters.values(),
   ]
   preset_values = PRESETS[name][preset]
-  # A vocabulary may be that of the text.
+  # None means the size of the tokenizer's vocabulary.
   kinds = {'vocab_size': int | None}
   return {
     parameter.name: parameter.replace(
@@ -50,12 +50,12 @@ def fields(name: str, preset: str) -> dict[str, inspect.Parameter]:
 
 
 def build(name: str, preset: str, **settings: Any) -> nn.Module:
-  """Returns a model: architecture `name`, size `preset`, changed by `settings`.
+  """Returns a model of architecture `name` and size `preset`.
 
   Args:
     name: One of `MODELS`.
     preset: One of the architecture's published sizes.
-    **settings: Fields of `TransformerConfig` and of the architecture.
+    **settings: Overrides of fields of `TransformerConfig` or the architecture.
   """
   _check(name, preset)
   settings = {**PRESETS[name][preset], **settings}
@@ -77,10 +77,10 @@ def build(name: str, preset: str, **settings: Any) -> nn.Module:
 
 
 def inputs(model: nn.Module) -> frozenset[str]:
-  """Returns the keyword arguments that tell `model` anything."""
+  """Returns the keyword arguments that affect the output of `model`."""
   names = {*inspect.signature(type(model).answer).parameters} - {'self'}
   if getattr(model, 'num_token_types', 0) < 2:
-    names.discard('token_types')  # All are of one type.
+    names.discard('token_types')  # There is only one type.
   return frozenset(names)
 
 

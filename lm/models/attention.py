@@ -1,4 +1,4 @@
-"""Who reads what from whom: scaled dot-product attention, by several kernels."""
+"""Scaled dot-product attention, with a choice of kernels."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from lm.models.positions import RelativeBias
 from lm.types import UserError
 
 Kernel = Literal['auto', 'plain', 'chunked', 'cudnn', 'splash']
-LONG = 2048  # From this many keys on, 'auto' does not hold all scores.
+LONG = 2048  # From this many keys on, 'auto' avoids storing all scores.
 FUSED = {'gpu': 'cudnn', 'tpu': 'splash'}
 REFUSALS = {'cudnn': cudnn.refusal, 'splash': splash.refusal}
 
@@ -32,22 +32,22 @@ def attend(
   bias: RelativeBias | None = None,
   kernel: Kernel | None = 'plain',
 ) -> Float[Array, 'B Q H K']:
-  """Reads the values by how well their keys match (Vaswani et al. 2017, 3.2).
+  """Applies scaled dot-product attention (Vaswani et al. 2017, 3.2).
 
-  Attention knows nothing of causality, padding or position: what may be seen is
-  a value, `mask`, over the slots at which the queries stand.
+  Attention itself has no notion of causality, padding or position: `mask`
+  defines which keys each query may attend to, in terms of their slots.
 
   Args:
-    query: Already scaled.
-    key: What is compared with the query; key t stands at slot t.
-    value: What is read.
-    mask: What each query may see.
-    slots: Where each query stands among the keys of a cache; None: the keys are
-      of no cache, and query i stands at slot i.
-    dropout: Applied to the weights; None: nothing is.
+    query: Queries, already scaled.
+    key: Keys; key t is at slot t.
+    value: Values.
+    mask: Which keys each query may attend to.
+    slots: The slot of each query among the keys of a cache; None means that
+      there is no cache, and that query i is at slot i.
+    dropout: Applied to the attention weights; None means no dropout.
     bias: Added to the scores.
-    kernel: Which of them computes it; 'auto': what fits; None: the plain one,
-      of which nothing is said.
+    kernel: The kernel to use; 'auto' chooses one that fits; None means the
+      plain one, without logging the choice.
   """
   if kernel is None:
     return plain(query, key, value, mask, slots, dropout, bias)
@@ -83,9 +83,9 @@ def choose(kernel: Kernel, case: Case) -> tuple[str, str]:
   """Returns the kernel to use, and why.
 
   Raises:
-    UserError: The kernel that was named cannot compute this.
+    UserError: The named kernel cannot compute this.
   """
-  if case.cached and kernel != 'plain':  # Fused kernels know no such slots.
+  if case.cached and kernel != 'plain':  # Fused kernels do not support slots.
     name, why = _by_length(case)
     return name, f'of a cache, {why}'
   if kernel != 'auto':
@@ -105,7 +105,7 @@ def choose(kernel: Kernel, case: Case) -> tuple[str, str]:
 
 
 def refusal(name: str, case: Case) -> str | None:
-  """Returns why a kernel cannot compute this; None: it can."""
+  """Returns why a kernel cannot compute this, or None if it can."""
   if name == 'plain':
     return None
   if case.drops:
@@ -127,9 +127,9 @@ def in_bands(
   value: Float[Array, 'B T H K'],
   mask: Mask,
 ) -> Float[Array, 'B Q H K']:
-  """Returns what a kernel gives that is compiled for one window.
+  """Applies a kernel for which the window is a compile-time constant.
 
-  Where only some layers have it, both are compiled and one is run.
+  If only some layers have a window, both variants are compiled and one is run.
   """
   if mask.banded is None:
     return compute(query, key, value, mask)

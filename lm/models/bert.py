@@ -1,4 +1,4 @@
-"""BERT (Devlin et al. 2019), of which RoBERTa (Liu et al. 2019) is a config."""
+"""BERT (Devlin et al. 2019); RoBERTa (Liu et al. 2019) is a config of it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,21 @@ from lm.models.config import Activation, TransformerConfig
 
 
 class BERT(nn.Module):
-  """Recovers masked tokens from all that stands around them.
+  """An encoder that predicts masked tokens from their context.
 
   Attributes:
-    config: What it shares with the other architectures.
-    num_token_types: Which of two texts a token is of; RoBERTa tells one.
-    position_offset: Rows of the position table that no token uses: RoBERTa
-      counts from 2.
-    heads: What is answered, see `lm.models.heads`; None: `tokens`; none at
-      all: the hidden states.
-    num_labels: Of the heads `label` and `tags`.
-    head_dropout: Rate on what heads other than `tokens` read.
-    pooler: Keeps the pooler where no head reads it, as published encoders do.
-    drop_before_pooler: Whether the first token is dropped out, too (RoBERTa).
-    transform_activation: Before tokens are scored; None: that of the layers.
+    config: Settings shared by all architectures.
+    num_token_types: Number of token types: 2 tell the texts of a pair apart;
+      RoBERTa has 1.
+    position_offset: Unused first rows of the position table; RoBERTa has 2.
+    heads: Heads to apply, see `lm.models.heads`; None means `tokens`, and ()
+      the hidden states.
+    num_labels: Number of classes of the heads `label` and `tags`.
+    head_dropout: Rate on the inputs of `next_sentence`, `label` and `tags`.
+    pooler: Keeps the pooler even if no head uses it, as published encoders do.
+    drop_before_pooler: Applies dropout to the pooler's input, too (RoBERTa).
+    transform_activation: Activation of the head `tokens`; None means
+      `config.activation`.
   """
 
   config: TransformerConfig
@@ -41,12 +42,12 @@ class BERT(nn.Module):
 
   @property
   def form(self) -> types.Form:
-    """How it reads, as an objective asks."""
+    """The form of its attention, which an objective has to fit."""
     causal = self.config.attention == 'causal'
     return 'causal' if causal else 'bidirectional'
 
   def __call__(self, *args: Any, **inputs: Any) -> Any:
-    """Returns logits `[B, L, V]`, or answers by term; takes what `answer` does."""
+    """Returns logits `[B, L, V]`, or predictions by term; see `answer`."""
     return types.logits(self.answer(*args, **inputs))
 
   @nn.compact
@@ -60,16 +61,16 @@ class BERT(nn.Module):
     prefix: Bool[Array, 'B L'] | None = None,
     predict_at: Int[Array, 'B P'] | None = None,
   ) -> dict[str, Any]:
-    """Returns the answers by term; token scores not yet multiplied out.
+    """Returns predictions by term; those of `tokens` as a `Projection`.
 
     Args:
       tokens: Token ids.
-      positions: Of each token within its document; by default 0, 1, 2, ...
-      segment_ids: Which packed document each token is of; by default one.
-      valid: False on padding, which nobody sees.
-      token_types: Which of two texts each token is of; by default the first.
-      prefix: Of a causal model: what all of the document may see.
-      predict_at: Where to answer `tokens`; by default everywhere.
+      positions: Position of each token in its document; default 0, 1, 2, ...
+      segment_ids: The packed document of each token; a single one by default.
+      valid: False on padding, which is masked out.
+      token_types: Which of two texts a token belongs to; by default the first.
+      prefix: In a causal model, the tokens visible to their whole document.
+      predict_at: Positions at which to predict `tokens`; all by default.
     """
     cfg = self.config
     if positions is None:
@@ -94,7 +95,7 @@ class BERT(nn.Module):
 
     wanted = ('tokens',) if self.heads is None else self.heads
     if self.pooler and not set(wanted) & set(heads.OF_TEXT):
-      pooled()  # Nobody reads it.
+      pooled()  # Creates its parameters; the output is unused.
     return heads.answer(
       cfg,
       wanted,
@@ -108,9 +109,9 @@ class BERT(nn.Module):
 def embedder(
   module: nn.Module, embedding: embeddings.Embedding, num_token_types: int
 ) -> Callable[..., Float[Array, 'B L D']]:
-  """Returns what turns tokens, their positions and types into vectors.
+  """Returns a function that embeds tokens, positions and token types.
 
-  Its parameters are made once in `module`, however often it is called.
+  Its parameters are created once in `module`, however often it is called.
   """
   cfg = module.config
   offset = getattr(module, 'position_offset', 0)
@@ -136,7 +137,7 @@ def project(
   embedding: embeddings.Embedding,
   x: Float[Array, 'B P D'],
 ) -> types.Projection:
-  """Scores tokens by the table that embeds them, after one more layer."""
+  """Scores tokens with the embedding table, after one more layer."""
   cfg = module.config
   x = layers.dense(cfg, cfg.embed_dim, 'transform')(x)
   activation = getattr(module, 'transform_activation', None) or cfg.activation

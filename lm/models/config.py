@@ -1,4 +1,4 @@
-"""The sizes and choices in which Transformers differ."""
+"""The settings that all architectures share."""
 
 import dataclasses
 import types
@@ -17,44 +17,46 @@ class TransformerConfig:
   """Sizes, and the few choices in which the published models differ.
 
   Attributes:
-    vocab_size: How many tokens there are.
+    vocab_size: Number of tokens in the vocabulary.
     vocab_multiple: The token table is padded to a multiple of this, so that it
-      can be split over devices; padded rows are never an answer.
-    max_len: The most tokens a row holds.
-    attention: Who sees whom: what precedes, everything, or half of the heads
-      what precedes and half what follows.
-    norm: Layer normalization, or without mean and bias (Zhang and Sennrich
+      can be sharded; padded rows are never predicted.
+    max_len: Maximum number of tokens in a sequence.
+    attention: What a token attends to: preceding tokens, all tokens, or
+      preceding tokens in half of the heads and following ones in the others.
+    norm: LayerNorm, or RMSNorm, which has no mean and bias (Zhang and Sennrich
       2019).
-    norm_position: 'pre' normalises what a branch reads, and the end of the
-      stack; 'post' what the residual sum gives (Xiong et al. 2020).
+    norm_position: 'pre' normalises the input of each branch, and the output of
+      the stack; 'post' normalises each residual sum (Xiong et al. 2020).
     gated_mlp: Multiplies the hidden units by a second projection (Shazeer
       2020).
     scale_scores: Divides the scores by sqrt(head_dim).
-    position: How order is told: a table, waves added, pairs rotated, or a bias
-      by distance (Raffel et al. 2020, 2.1).
-    relative_buckets: Of distances that share a bias.
-    relative_max_distance: From here on, all are in one bucket.
+    position: Position encoding: a learned table, added sinusoids, rotated
+      pairs of features, or a bias by distance (Raffel et al. 2020, 2.1).
+    relative_buckets: Number of buckets of distances that share a bias.
+    relative_max_distance: Distances from this one on share a bucket.
     embedding_dropout: Rate on the embedded tokens.
     attention_dropout: Rate on the attention weights.
-    residual_dropout: Rate on what each branch adds.
+    residual_dropout: Rate on the output of each branch.
     mlp_dropout: Rate on the hidden units.
-    init: Of the kernels: of one deviation, the same cut at two deviations, of
-      one over the square root of the inputs, or of Glorot and Bengio (2010).
+    init: Distribution of kernels: normal, normal truncated at two standard
+      deviations, normal with a standard deviation of one over the square root
+      of the fan-in, or uniform (Glorot and Bengio 2010).
     init_std: Standard deviation of the first two.
-    embedding_init_std: Of the token table; None: `init_std`.
-    scale_residual_init: Divides it by sqrt(2 num_layers) where a branch ends
-      (Radford et al. 2019, 2.3).
-    kernel: What computes attention, an error where it cannot; 'auto': what
-      fits, see docs/kernels.md.
-    vocab_blocks: Parts of the vocabulary that the loss scores one after another,
-      so that its memory holds the scores of one; 0: as few as fit 4 GiB.
-    dtype: Of the computation; scores, norms, logits and loss are in float32.
-    remat: What a layer keeps of its forward pass for the way back: 'none' is
-      made again, so all is kept; 'dots' keeps the products with its parameters,
-      'offload' keeps them in the host's memory, 'full' keeps nothing.
-    unroll: Layers compiled one after another for each turn of the loop over
-      layers; None: all of them on a CPU, where a loop costs 10 to 40%, else 1,
-      as with `remat`, which a CPU's compiler undoes without a loop.
+    embedding_init_std: That of the token table; None means `init_std`.
+    scale_residual_init: Divides the standard deviation by sqrt(2 num_layers)
+      in the last layer of each branch (Radford et al. 2019, 2.3).
+    kernel: Attention kernel; one that does not fit is an error. 'auto' chooses
+      one that does, see docs/kernels.md.
+    vocab_blocks: Number of parts of the vocabulary that the loss scores one at
+      a time, to save memory; 0 means 1 if all logits fit in 4 GiB, else blocks
+      of at most 1 GiB.
+    dtype: Dtype of computation; scores, norms, logits and loss use float32.
+    remat: What each layer saves for the backward pass: 'none' rematerialises
+      nothing, and so saves all; 'dots' saves the matmuls with parameters,
+      'offload' saves them in host memory, 'full' saves nothing.
+    unroll: Layers per iteration of the scan over layers. None means all on a
+      CPU, where a loop costs 10 to 40%, and 1 elsewhere or with `remat`, which
+      a CPU's compiler undoes without a loop.
   """
 
   vocab_size: int
@@ -109,9 +111,9 @@ def check(name: str, kind: Any, value: Any) -> None:
   """Raises UserError if a field of a model cannot have this value.
 
   Args:
-    name: Of the field.
+    name: Name of the field.
     kind: Its annotation.
-    value: What it is to be; None is left to whoever reads it.
+    value: Its value; None is not checked.
   """
   if value is None:
     return
@@ -146,9 +148,9 @@ def check(name: str, kind: Any, value: Any) -> None:
 
 
 def _check_buckets(config: TransformerConfig) -> None:
-  """Raises UserError if distances cannot be sorted into these buckets."""
+  """Raises UserError if there are too few buckets for relative distances."""
   buckets = config.relative_buckets
-  least = 2 if config.attention == 'causal' else 4  # In each direction.
+  least = 2 if config.attention == 'causal' else 4  # 2 in each direction.
   if buckets < least:
     raise UserError(
       f'relative_buckets is {buckets}, but near and far distances need one each'

@@ -1,4 +1,4 @@
-"""ELECTRA: tells drawn tokens from those of the text (Clark et al. 2020)."""
+"""ELECTRA, which detects replaced tokens (Clark et al. 2020)."""
 
 import dataclasses
 from typing import Any
@@ -14,14 +14,14 @@ from lm.models.config import TransformerConfig
 
 
 class ELECTRA(nn.Module):
-  """A small generator fills masks, and a discriminator tells where it did.
+  """A small generator fills masks, and a discriminator detects replacements.
 
-  They share what embeds tokens. Of the two, the discriminator is fine-tuned.
+  They share the embeddings. The discriminator is the one to fine-tune.
 
   Attributes:
-    config: Of the discriminator.
-    generator_size: Heads and hidden units of the generator as a share of it.
-    num_token_types: Which of two texts a token is of.
+    config: Config of the discriminator.
+    generator_size: Width of the generator, relative to the discriminator.
+    num_token_types: Number of token types: 2 tell the texts of a pair apart.
     heads: `tokens` from the generator, `replaced` from the discriminator.
   """
 
@@ -32,11 +32,11 @@ class ELECTRA(nn.Module):
 
   @property
   def form(self) -> types.Form:
-    """How it reads, as an objective asks."""
+    """The form of its attention, which an objective has to fit."""
     return 'generator_discriminator'
 
   def __call__(self, *args: Any, **inputs: Any) -> Any:
-    """Returns answers by term; takes what `answer` does."""
+    """Returns predictions by term; see `answer`."""
     return types.logits(self.answer(*args, **inputs))
 
   @nn.compact
@@ -50,21 +50,21 @@ class ELECTRA(nn.Module):
     masked: Bool[Array, 'B L'] | None = None,
     predict_at: Int[Array, 'B P'] | None = None,
   ) -> dict[str, Any]:
-    """Returns the answers by term.
+    """Returns predictions by term.
 
-    `tokens` are the generator's scores at `predict_at`, `corrupted` the row in
-    which what is `masked` is drawn from them (with a 'sample' key), `replaced`
-    the scores of each token of it for not being the text's. Without `masked`,
-    the discriminator reads `tokens` as they are.
+    `tokens` are the generator's logits at `predict_at`; `corrupted` is the
+    input with `masked` tokens sampled from them (with a 'sample' key);
+    `replaced` scores each of its tokens for not being the original. Without
+    `masked`, the discriminator reads `tokens` unchanged.
 
     Args:
       tokens: Token ids.
-      positions: Of each token within its document; by default 0, 1, 2, ...
-      segment_ids: Which packed document each token is of; by default one.
-      valid: False on padding, which nobody sees.
-      token_types: Which of two texts each token is of; by default the first.
-      masked: The tokens that are hidden; all stand at `predict_at`.
-      predict_at: Where the generator answers, in order; 0 fills it up.
+      positions: Position of each token in its document; default 0, 1, 2, ...
+      segment_ids: The packed document of each token; a single one by default.
+      valid: False on padding, which is masked out.
+      token_types: Which of two texts a token belongs to; by default the first.
+      masked: Which tokens are masked; all of them are at `predict_at`.
+      predict_at: Ascending positions for the generator, padded with 0.
     """
     cfg = self.config
     if positions is None:
@@ -101,11 +101,11 @@ class ELECTRA(nn.Module):
     masked: Bool[Array, 'B L'],
     predict_at: Int[Array, 'B P'],
   ) -> Int[Array, 'B L']:
-    """Returns the row with what the generator puts in; nothing flows back."""
+    """Returns the tokens with masks filled by samples, without gradients."""
     logits = jax.lax.stop_gradient(scores.logits())
     drawn = jax.random.categorical(self.make_rng('sample'), logits)
     rows = jnp.arange(tokens.shape[0])[:, None]
-    # In order, so that 0 after the first is a slot that nothing is asked in.
+    # Positions ascend, so a 0 after the first is padding.
     unused = (predict_at == 0) & (jnp.arange(predict_at.shape[1]) > 0)[None]
     places = jnp.where(unused, tokens.shape[1], predict_at)
     filled = tokens.at[rows, places].set(
@@ -115,7 +115,7 @@ class ELECTRA(nn.Module):
 
 
 def smaller(cfg: TransformerConfig, share: float) -> TransformerConfig:
-  """Returns a config with a share of the width: whole heads, at least one."""
+  """Returns a config with `share` of the width, rounded to whole heads."""
   num_heads = max(1, round(cfg.num_heads * share))
   return dataclasses.replace(
     cfg,

@@ -1,4 +1,4 @@
-"""Tokens into vectors, and back: the token table and the order of tokens."""
+"""Token and position embeddings, and the projection back to the vocabulary."""
 
 import math
 
@@ -13,13 +13,13 @@ from lm.types import Projection, UserError
 
 
 class Embedding(nn.Module):
-  """A token table that embeds on the way in and scores on the way out.
+  """A token table that embeds inputs and scores outputs.
 
   Attributes:
-    config: Of the model.
-    scale: Multiplies embedded tokens by sqrt(embed_dim), so that waves of size
-      one do not drown them (Vaswani et al. 2017, 3.4).
-    std: Initial standard deviation; None: the config's.
+    config: Config of the model.
+    scale: Multiplies embedded tokens by sqrt(embed_dim), so that sinusoids of
+      amplitude one do not drown them (Vaswani et al. 2017, 3.4).
+    std: Initial standard deviation; None means the config's.
   """
 
   config: TransformerConfig
@@ -35,7 +35,7 @@ class Embedding(nn.Module):
       (num_rows(cfg), cfg.embed_dim),
       cfg.param_dtype,
     )
-    # Whole vectors: split ones would be looked up for the rows of all devices.
+    # Whole vectors: if D were sharded, each device would look up all tokens.
     self.table = place(table, 'V D')
 
   def __call__(self, tokens: Int[Array, 'B L']) -> Float[Array, 'B L D']:
@@ -46,18 +46,18 @@ class Embedding(nn.Module):
   def project(
     self, x: Float[Array, 'B L D'], bias: Float[Array, 'V'] | None = None
   ) -> Projection:
-    """Returns the answer that scores every token of the vocabulary."""
+    """Returns the projection of `x` to the vocabulary."""
     cfg = self.config
     return Projection(x, self.table, bias, cfg.vocab_size, cfg.vocab_blocks)
 
 
 class Order(nn.Module):
-  """What is added to the tokens to tell their order.
+  """Position embeddings, which are added to those of tokens.
 
   Attributes:
-    config: Of the model.
-    init_std: Of a table of learned positions.
-    offset: Rows of that table before the first position; RoBERTa's begins at 2.
+    config: Config of the model.
+    init_std: Standard deviation of a learned table; None means the config's.
+    offset: Rows of that table before the first position; RoBERTa has 2.
   """
 
   config: TransformerConfig
@@ -68,7 +68,7 @@ class Order(nn.Module):
   def __call__(self, positions: Int[Array, '#B L']) -> Float[Array, '#B L D']:
     cfg = self.config
     if cfg.position == 'learned':
-      if positions.shape[1] > cfg.max_len:  # What is not in the table is NaN.
+      if positions.shape[1] > cfg.max_len:  # Lookups out of range give NaN.
         raise UserError(
           f'A row has {positions.shape[1]} tokens, but this model has learned'
           f' {cfg.max_len} positions. Give it shorter rows, or train one with a'
@@ -84,13 +84,13 @@ class Order(nn.Module):
       order = jnp.take(table, positions + self.offset, axis=0)
     elif cfg.position == 'sinusoidal':
       order = position_encodings.sinusoidal(positions, cfg.embed_dim)
-    else:  # Rotated, or a bias by distance, in the attention.
+    else:  # Rotary positions and relative biases are applied in attention.
       order = jnp.zeros((1, positions.shape[1], cfg.embed_dim))
     return order.astype(cfg.dtype)
 
 
 def num_rows(cfg: TransformerConfig) -> int:
-  """Returns the rows of a table of all tokens, with those that pad it."""
+  """Returns the number of rows of the token table, padded rows included."""
   return -(-cfg.vocab_size // cfg.vocab_multiple) * cfg.vocab_multiple
 
 

@@ -1,7 +1,7 @@
 """T5 (Raffel et al. 2020), and the Transformer of Vaswani et al. (2017).
 
-Both read a source with an encoder, and write with a decoder that sees it. The
-second is a config: waves for positions, norms after the branches, biases.
+Both encode a source, and decode with cross-attention to it. The latter is a
+config with sinusoidal positions, post-norm and biases.
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ from lm.models.config import TransformerConfig
 
 
 class EncoderDecoder(nn.Module):
-  """Predicts every next token of a text from those before it and a source.
+  """Predicts each token of a text from the preceding ones and a source.
 
   Attributes:
-    config: What it shares with the other architectures; `num_layers` is of the
+    config: Settings shared by all architectures; `num_layers` is that of the
       encoder.
-    num_decoder_layers: None: as many as the encoder has.
+    num_decoder_layers: None means as many as the encoder has.
     scale_embeddings: Multiplies embedded tokens by sqrt(embed_dim).
-    tie_embeddings: Scores tokens by the table that embeds them.
-    scale_logits: Divides what is scored by sqrt(embed_dim): T5 where tied.
-    heads: What is answered, see `lm.models.heads`; None: `tokens`. `tags` are
-      read from the encoder, whatever else there is from the decoder.
-    num_labels: Of the heads `label` and `tags`.
-    head_dropout: Rate on what heads other than `tokens` read.
+    tie_embeddings: Scores tokens with the embedding table.
+    scale_logits: Divides logits by sqrt(embed_dim), as a T5 with tied tables.
+    heads: Heads to apply, see `lm.models.heads`; None means `tokens`. `tags`
+      reads the encoder, all others read the decoder.
+    num_labels: Number of classes of the heads `label` and `tags`.
+    head_dropout: Rate on the inputs of `next_sentence`, `label` and `tags`.
   """
 
   config: TransformerConfig
@@ -43,11 +43,11 @@ class EncoderDecoder(nn.Module):
 
   @property
   def form(self) -> types.Form:
-    """How it reads, as an objective asks."""
+    """The form of its attention, which an objective has to fit."""
     return 'encoder_decoder'
 
   def __call__(self, *args: Any, **inputs: Any) -> Any:
-    """Returns logits `[B, L, V]`, or answers by term; takes what `answer` does."""
+    """Returns logits `[B, L, V]`, or predictions by term; see `answer`."""
     return types.logits(self.answer(*args, **inputs))
 
   @nn.compact
@@ -63,19 +63,19 @@ class EncoderDecoder(nn.Module):
     positions: Int[Array, '#B L'] | None = None,
     predict_at: Int[Array, 'B P'] | None = None,
   ) -> dict[str, Any]:
-    """Returns the answers by term; next-token scores not yet multiplied out.
+    """Returns predictions by term; those of `tokens` as a `Projection`.
 
     Args:
-      source_tokens: What the encoder reads; while decoding, given once.
-      tokens: What the decoder reads: the targets, shifted right. None: only
-        the encoder answers.
-      source_valid: False on padding of the source, which nobody sees.
-      source_segment_ids: Which packed document each is of; by default one.
-      source_positions: Within its document; by default 0, 1, 2, ...
-      valid: False on padding, on the right; decoding and `label` need it.
-      segment_ids: As of the source: a document sees its own source alone.
-      positions: As of the source.
-      predict_at: Where to answer `tokens`; by default everywhere.
+      source_tokens: Input of the encoder; given only once while decoding.
+      tokens: Input of the decoder: the targets, shifted right. None applies
+        the heads to the encoder alone.
+      source_valid: False on padding of the source, which is masked out.
+      source_segment_ids: The packed document of each token; default one.
+      source_positions: Positions within a document; default 0, 1, 2, ...
+      valid: False on padding, on the right; needed to decode and for `label`.
+      segment_ids: As for the source; a document sees only its own source.
+      positions: As for the source.
+      predict_at: Positions at which to predict `tokens`; all by default.
     """
     embedding = embeddings.Embedding(
       self.config, self.scale_embeddings, name='token'
@@ -103,7 +103,7 @@ class EncoderDecoder(nn.Module):
     return self._answer(x, embedding, source, valid, predict_at)
 
   def _stack(self, name, embedding, tokens):
-    """Returns what applies the encoder or the decoder to `tokens`."""
+    """Returns a function that applies the encoder or decoder to `tokens`."""
     cfg = self.config
     decodes = name == 'decoder'
     if decodes:
@@ -120,14 +120,14 @@ class EncoderDecoder(nn.Module):
       x = layers.Dropout(cfg.embedding_dropout, name=f'{name}_in')(x)
       stack = transformer.Stack(cfg, cross=decodes, name=name)
       x = stack(x, context.replace(positions=positions))
-      if cfg.norm_position == 'post':  # Its last branch has been dropped out.
+      if cfg.norm_position == 'post':  # The last branch already has dropout.
         return x
       return layers.Dropout(cfg.residual_dropout, name=f'{name}_out')(x)
 
     return apply
 
   def _remembered(self, source_tokens, source_valid):
-    """Returns which tokens of the source are valid, remembered in the cache."""
+    """Returns which source tokens are valid, and keeps that in the cache."""
     if source_tokens is not None:
       if source_valid is None:
         source_valid = jnp.ones(source_tokens.shape, bool)

@@ -1,7 +1,7 @@
 """GPT: a causal decoder (Radford et al. 2018, 2019; Brown et al. 2020).
 
-GPT-1 normalises after each branch, GPT-2 before it; GPT-3 is GPT-2 with every
-second layer reading a local band only.
+GPT-1 is post-norm and GPT-2 pre-norm; GPT-3 is GPT-2 with local attention in
+every second layer.
 """
 
 from typing import Any
@@ -16,18 +16,18 @@ from lm.models.config import TransformerConfig
 
 
 class GPT(nn.Module):
-  """Predicts every next token.
+  """Predicts each token from the preceding ones.
 
   Attributes:
-    config: What it shares with the other architectures.
+    config: Settings shared by all architectures.
     scale_embeddings: Multiplies embedded tokens by sqrt(embed_dim).
-    position_init_std: Of the table of learned positions.
-    local_window: How many tokens a query of every second layer sees, itself
-      included; None: all (Brown et al. 2020, 2.1, without the width).
-    heads: What is answered: `tokens`, and the terms of `lm.models.heads`, which
-      read the last token for the whole text; None: `tokens`.
-    num_labels: Of the heads `label` and `tags`.
-    head_dropout: Rate on what heads other than `tokens` read.
+    position_init_std: Standard deviation of the table of learned positions.
+    local_window: Tokens that a query attends to in every second layer, itself
+      included; None means all (Brown et al. 2020, 2.1, without the width).
+    heads: Heads to apply, see `lm.models.heads`; those of a whole text read
+      its last token. None means `tokens`.
+    num_labels: Number of classes of the heads `label` and `tags`.
+    head_dropout: Rate on the inputs of `tags`, `start` and `end`.
   """
 
   config: TransformerConfig
@@ -40,12 +40,12 @@ class GPT(nn.Module):
 
   @property
   def form(self) -> types.Form:
-    """How it reads, as an objective asks."""
+    """The form of its attention, which an objective has to fit."""
     causal = self.config.attention == 'causal'
     return 'causal' if causal else 'bidirectional'
 
   def __call__(self, *args: Any, **inputs: Any) -> Any:
-    """Returns next-token logits `[B, L, V]`; takes what `answer` takes."""
+    """Returns logits `[B, L, V]`, or predictions by term; see `answer`."""
     return types.logits(self.answer(*args, **inputs))
 
   @nn.compact
@@ -58,17 +58,17 @@ class GPT(nn.Module):
     prefix: Bool[Array, 'B L'] | None = None,
     predict_at: Int[Array, 'B P'] | None = None,
   ) -> dict[str, Any]:
-    """Returns the answers by term; next-token scores not yet multiplied out.
+    """Returns predictions by term; those of `tokens` as a `Projection`.
 
     Args:
-      tokens: Token ids, padding on the right.
-      positions: Of each token within its document; by default 0, 1, 2, ...,
-        going on from the cache while decoding.
-      segment_ids: Which packed document each token is of; by default one.
-      valid: False on padding. A causal model needs it for decoding only: to
-        nobody else can what stands to the right of a token make a difference.
-      prefix: True where all of the document may see a token.
-      predict_at: Where to answer `tokens`; by default everywhere.
+      tokens: Token ids, padded on the right.
+      positions: Position of each token in its document; default 0, 1, 2, ...,
+        continued from the cache while decoding.
+      segment_ids: The packed document of each token; a single one by default.
+      valid: False on padding. A causal model needs it only to decode and for
+        heads of a whole text: no token attends to padding on its right.
+      prefix: True on tokens that are visible to their whole document.
+      predict_at: Positions at which to predict `tokens`; all by default.
     """
     cfg = self.config
     slots = kv_cache.take_slots(self, tokens, valid)

@@ -1,7 +1,7 @@
-"""What is answered of a text, beside its tokens: heads over any backbone.
+"""Output heads, beside that of tokens, for any backbone.
 
-A head is named by the term that it answers, and its parameters stand under that
-name: `next_sentence`, `label`, `tags`, `start`, `end`.
+A head and its parameters are named after the term that it predicts:
+`next_sentence`, `label`, `tags`, `start`, `end`.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from lm.models import layers
 from lm.models.config import TransformerConfig
 from lm.types import Projection, UserError
 
-OF_TEXT = ('next_sentence', 'label')  # Read from one vector for the text.
-OF_TOKENS = ('tags', 'start', 'end')  # Read from every token.
+OF_TEXT = ('next_sentence', 'label')  # These read one vector per text.
+OF_TOKENS = ('tags', 'start', 'end')  # These read every token.
 TERMS = ('tokens', *OF_TEXT, *OF_TOKENS)
 
 
@@ -30,15 +30,15 @@ def answer(
   text: Callable[[], Float[Array, 'B D']],
   label_bias: bool = True,
 ) -> dict[str, Any]:
-  """Returns the answers that are wanted, by term; if none, the hidden states.
+  """Returns predictions by term, or the hidden states if none is wanted.
 
   Args:
-    cfg: Of the model.
-    wanted: Terms.
-    num_labels: Of `label` and `tags`.
-    hidden: What heads of tokens read.
-    tokens: Scores the vocabulary.
-    text: Makes the vector that heads of the text read.
+    cfg: Config of the model.
+    wanted: Terms to predict.
+    num_labels: Number of classes of `label` and `tags`.
+    hidden: Input of the heads that read every token.
+    tokens: Returns the predictions of `tokens`.
+    text: Returns the input of the heads that read one vector per text.
     label_bias: Whether the head `label` has a bias.
   """
   for term in wanted:
@@ -71,7 +71,7 @@ def answer(
 def pool(
   cfg: TransformerConfig, summary: Float[Array, 'B D']
 ) -> Float[Array, 'B D']:
-  """Turns a vector of the text into what its heads read (BERT, T5)."""
+  """Applies a dense layer and tanh to the vector of a text (BERT, T5)."""
   cfg = dataclasses.replace(cfg, use_bias=True)
   return jnp.tanh(layers.dense(cfg, cfg.embed_dim, 'pooler')(summary))
 
@@ -79,7 +79,7 @@ def pool(
 def last_valid(
   x: Float[Array, 'B L D'], valid: Bool[Array, 'B L'] | None
 ) -> Float[Array, 'B D']:
-  """Returns the vector of the last token of each row that is no padding."""
+  """Returns the vector of the last token of each row, padding excluded."""
   if valid is None:
     return x[:, -1]
   last = x.shape[1] - 1 - jnp.argmax(valid[:, ::-1], axis=1)
@@ -89,7 +89,7 @@ def last_valid(
 def at(
   x: Float[Array, 'B L D'], positions: Int[Array, 'B P'] | None
 ) -> Float[Array, 'B P D'] | Float[Array, 'B L D']:
-  """Returns the vectors at the positions asked for; None: all."""
+  """Returns the vectors at `positions`; None means all."""
   if positions is None:
     return x
   return jnp.take_along_axis(x, positions[:, :, None], axis=1)

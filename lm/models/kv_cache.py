@@ -1,10 +1,10 @@
-"""Keys and values remembered between the steps of autoregressive decoding.
+"""The cache of keys and values for autoregressive decoding.
 
 Decoding is on exactly when the caller makes the `cache` collection mutable:
 `model.apply(variables, tokens=..., mutable=['cache'])`. The first such call, on
-the prompts, makes the cache. Rows may have prompts of unequal length, padded on
-the right: every row writes at an index of its own, and what it wrote for
-padding is overwritten before anything can see it.
+the prompts, creates the cache. Prompts may differ in length, and are padded on
+the right: each row writes at its own index, and its entries for padding are
+overwritten before any query can attend to them.
 """
 
 import jax
@@ -16,7 +16,7 @@ from lm.types import PyTree, path_of
 
 
 def is_on(module: nn.Module) -> bool:
-  """Whether the caller decodes."""
+  """Whether the caller is decoding."""
   return module.is_mutable_collection('cache') and not module.is_initializing()
 
 
@@ -25,9 +25,9 @@ def take_slots(
   tokens: Int[Array, 'B L'],
   valid: Bool[Array, 'B L'] | None,
 ) -> Int[Array, 'B L'] | None:
-  """Returns where each token is to be written, or None if nobody decodes.
+  """Returns the cache slot of each token, or None if not decoding.
 
-  Called once by the model; its layers write at the slots that it hands down.
+  Called once by the model, which passes the slots to its layers.
   """
   if not is_on(module):
     return None
@@ -46,10 +46,10 @@ def append(
   slots: Int[Array, 'B L'],
   capacity: int,
 ) -> tuple[Float[Array, 'B T H K'], Float[Array, 'B T H K']]:
-  """Writes at `slots` of what `module` remembers, and returns all of it."""
+  """Writes to the cache of `module` at `slots`, and returns all of it."""
   rows, _, heads, width = key.shape
-  # Heads before tokens, as the products of attention want them: with tokens
-  # first, a CPU turns the whole cache round for every token.
+  # Heads before tokens, as the matmuls of attention need them: with tokens
+  # first, a CPU transposes the whole cache for every token.
   shape = (rows, heads, capacity, width)
   keys = module.variable('cache', 'keys', jnp.zeros, shape, key.dtype)
   values = module.variable('cache', 'values', jnp.zeros, shape, value.dtype)
@@ -63,11 +63,11 @@ def source(
   module: nn.Module,
   heads: tuple[Float[Array, 'B S H K'], Float[Array, 'B S H K']] | None,
 ) -> tuple[Float[Array, 'B S H K'], Float[Array, 'B S H K']]:
-  """Returns the keys and values of a source, remembered while decoding.
+  """Returns the keys and values of a source, cached while decoding.
 
   Args:
-    module: What remembers them.
-    heads: Both, where the source is read; None: as they were read before.
+    module: The module that caches them.
+    heads: Keys and values of a given source; None means the cached ones.
   """
   if not is_on(module):
     return heads
@@ -81,14 +81,14 @@ def source(
 
 
 def empty(like: PyTree, capacity: int) -> PyTree:
-  """Returns a cache with room for `capacity` tokens a row and none in it.
+  """Returns an empty cache with room for `capacity` tokens per row.
 
-  A model that is handed one keeps to it, instead of making one for all of the
-  tokens that it could hold: the less room, the less is read for every token.
+  A model that is given one uses it, instead of creating one for as many tokens
+  as it can hold: a smaller cache means that less is read for every token.
 
   Args:
-    like: The form of the cache that the model makes; shapes will do.
-    capacity: At most the model's own.
+    like: The cache that the model would create, as arrays or as shapes.
+    capacity: Tokens per row, at most the model's own.
   """
 
   def zeros(path, leaf):
@@ -101,9 +101,9 @@ def empty(like: PyTree, capacity: int) -> PyTree:
 
 
 def forget(cache: PyTree, rows: Bool[Array, 'B']) -> PyTree:
-  """Returns the cache with nothing in those rows.
+  """Returns the cache with the given rows emptied.
 
-  Only their index goes back: what stands after it is never seen.
+  Only their index is reset: entries after it are never attended to.
   """
 
   def rewind(path, leaf):
@@ -113,7 +113,7 @@ def forget(cache: PyTree, rows: Bool[Array, 'B']) -> PyTree:
 
 
 def repeat(cache: PyTree, times: int) -> PyTree:
-  """Returns the cache with each row `times` times, one after the other."""
+  """Returns the cache with each row repeated `times` times in succession."""
 
   def copies(path, leaf):
     return jnp.repeat(leaf, times, axis=_rows_axis(path, leaf))
@@ -122,10 +122,10 @@ def repeat(cache: PyTree, times: int) -> PyTree:
 
 
 def reorder(cache: PyTree, rows: Int[Array, 'B']) -> PyTree:
-  """Returns the cache with what row `rows[i]` has written as row i.
+  """Returns the cache with the keys and values of row `rows[i]` as row i.
 
-  Rows that change places must have the same source and the same length, as the
-  beams of a text do: what is known of those stays where it is.
+  Rows that change places must have the same source and length, as the beams of
+  a text do: the source and the index are not moved.
   """
 
   def moved(path, leaf):
@@ -137,13 +137,13 @@ def reorder(cache: PyTree, rows: Int[Array, 'B']) -> PyTree:
 
 
 def _rows_axis(path: tuple, leaf: Array) -> int:
-  """Returns the axis of the rows; arrays of all layers have one before it."""
+  """Returns the batch axis; arrays stacked over layers have one before it."""
   if _name(path) in ('keys', 'values', 'source_keys', 'source_values'):
     return leaf.ndim - 4
   return 0
 
 
 def _name(path: tuple) -> str:
-  """Returns the last name; lists of layers have numbers after it."""
+  """Returns the last name of a path, before any index of a layer."""
   names = path_of(path).split('/')
   return next(name for name in reversed(names) if not name.isdigit())

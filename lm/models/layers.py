@@ -1,4 +1,4 @@
-"""Linear layers, norms and dropout, as a config has them."""
+"""Linear layers, norms and dropout, as a config defines them."""
 
 import functools
 
@@ -20,7 +20,7 @@ ACTIVATIONS = {
 
 
 def initializer(cfg: TransformerConfig, scale: float = 1.0):
-  """Returns how kernels begin, their deviation multiplied by `scale`."""
+  """Returns the initializer of kernels, with its std multiplied by `scale`."""
   variance = functools.partial(nn.initializers.variance_scaling, scale**2)
   return {
     'normal': lambda: nn.initializers.normal(scale * cfg.init_std),
@@ -35,7 +35,7 @@ def initializer(cfg: TransformerConfig, scale: float = 1.0):
 def dense(
   cfg: TransformerConfig, features, name: str, axis=-1, scale: float = 1.0
 ) -> nn.Module:
-  """A linear layer as `cfg` has them."""
+  """Returns a linear layer as `cfg` defines it."""
   return nn.DenseGeneral(
     features,
     axis=axis,
@@ -49,8 +49,8 @@ def dense(
 
 
 def dot_general(x, kernel, dimension_numbers, precision=None):
-  """Is `multiply`, as `nn.DenseGeneral` calls it."""
-  del precision  # The default's.
+  """Calls `multiply`, with the signature that `nn.DenseGeneral` expects."""
+  del precision  # The default is used.
   (axes, _), _ = dimension_numbers
   return multiply(len(axes), x, kernel)
 
@@ -59,12 +59,12 @@ def dot_general(x, kernel, dimension_numbers, precision=None):
 def multiply(
   count: int, x: Float[Array, '...'], kernel: Float[Array, '...']
 ) -> Float[Array, '...']:
-  """Returns x with its last `count` axes multiplied by the kernel's first.
+  """Contracts the last `count` axes of x with the first axes of the kernel.
 
   The kernel's gradient is a product over all rows, for which one factor is
-  transposed. JAX has that of the layer's output, into which a CPU's compiler
-  merges whatever made it, such as the slope of an activation: a quarter of the
-  time of a small model's step. Here the smaller one is.
+  transposed. JAX transposes the gradient of the output, into which a CPU's
+  compiler fuses its computation, such as the derivative of an activation: a
+  quarter of a small model's step time. Here, the smaller one is transposed.
   """
   return _product(x, kernel, count)
 
@@ -89,10 +89,10 @@ def _multiply_backward(count, kept, cotangent):
 
 
 def _product(x, y, axes):
-  """Is `jnp.tensordot`, in the way that is quick where it runs.
+  """Returns `jnp.tensordot`, in the form that is fastest on the platform.
 
-  A CPU's compiler uses the processor's own products of bfloat16, twice as fast,
-  for those alone that are asked for in float32 (jax 0.10; see docs/speed.md).
+  A CPU's compiler uses the native bfloat16 matmul, which is twice as fast, only
+  if the result is to be float32 (jax 0.10; see docs/speed.md).
   """
   narrow = jnp.result_type(x, y) == jnp.bfloat16
   if not narrow or jax.default_backend() != 'cpu':
@@ -105,7 +105,7 @@ multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 def norm(cfg: TransformerConfig, name: str) -> nn.Module:
-  """A norm whose statistics are in float32, whatever it returns."""
+  """Returns a norm with statistics in float32, whatever its output dtype."""
   shared = {
     'epsilon': cfg.norm_eps,
     'dtype': cfg.dtype,
@@ -118,19 +118,19 @@ def norm(cfg: TransformerConfig, name: str) -> nn.Module:
 
 
 def end_scale(cfg: TransformerConfig) -> float:
-  """What the initial deviation is multiplied by where a branch ends."""
+  """Returns the scale of the initial weights in the last layer of a branch."""
   return (2 * cfg.num_layers) ** -0.5 if cfg.scale_residual_init else 1.0
 
 
 def remat(
   module: type[nn.Module], policy: str, prevent_cse: bool
 ) -> type[nn.Module]:
-  """Returns a module that makes anew what `policy` does not keep of it.
+  """Returns a module that rematerialises what `policy` does not save.
 
   Args:
-    module: What computes.
+    module: The module to wrap.
     policy: A value of `TransformerConfig.remat`.
-    prevent_cse: Whether the compiler must be kept from merging both.
+    prevent_cse: Keeps the compiler from merging this with the forward pass.
   """
   if policy == 'none':
     return module
@@ -154,7 +154,7 @@ def _has_host_memory() -> bool:
 
 
 def place(x: Array, axes: str) -> Array:
-  """Says which axes an activation has, for the mesh in force; else nothing."""
+  """Constrains the sharding of an activation; a no-op without a mesh."""
   return nn.with_logical_constraint(x, tuple(axes.split()))
 
 
@@ -180,13 +180,13 @@ class Dropout(nn.Module):
 def random_bits(
   key: Key[Array, ''], shape: tuple[int, ...]
 ) -> UInt32[Array, '...']:
-  """Returns 32 random bits for each place of an array, at little cost.
+  """Returns 32 random bits for each element of an array, at little cost.
 
-  JAX's own take longer than what is dropped takes to compute. They give two
-  words for each matrix of the last two axes here, and within it a place's bits
-  are those words mixed with its number, twice, by a finalizer of 32 bits
-  (lowbias32 of Wellons, 2018): some integer operations that XLA merges with
-  whatever uses them. Like JAX's they are the same on every mesh.
+  JAX's generator takes longer than computing the activations to drop. Here, it
+  only supplies two words for each matrix of the last two axes. Within a matrix,
+  an element's bits are these words and its index, mixed in two rounds of a
+  32-bit finalizer (lowbias32 of Wellons, 2018): a few integer operations that
+  XLA fuses with their consumer. Like JAX's, they are the same on every mesh.
   """
   leading, inner = shape[:-2], shape[-2:]
   words = jax.random.bits(key, (2, *leading), jnp.uint32)
@@ -199,7 +199,7 @@ def random_bits(
 
 
 def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:
-  """A bijection of 32 bits in which every bit in moves every bit out."""
+  """A 32-bit bijection in which every input bit affects every output bit."""
   x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
   x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
   return x ^ (x >> 16)

@@ -1,9 +1,9 @@
-"""What may attend to what: descriptions, joined by `&`.
+"""Attention masks: descriptions of what attends to what, joined by `&`.
 
-A description says what is seen, not how it is computed. The plain kernel asks
-for the dense matrix; a fused kernel reads the fields that it supports.
+A description does not say how attention is computed. The plain kernel uses it
+as a dense matrix; a fused kernel reads the fields that it supports.
 
-Conditions are over *slots*: where a token stands in its row, or in the cache.
+Conditions refer to *slots*: the index of a token in its row or in the cache.
 """
 
 import jax.numpy as jnp
@@ -16,15 +16,15 @@ class Mask:
   """A conjunction of conditions; those that are None do not restrict.
 
   Attributes:
-    causal: A query sees its own slot and those before it.
-    split_heads: The first of these two numbers of heads see so, and the others
-      their own slot and those after it.
-    window: A query sees this many slots up to its own; needs `causal`.
-    banded: Whether the window holds, for a layer or for each; None: it does.
-    valid: The keys that hold a token.
-    segment_ids: Which document each token is of; others are not seen.
-    query_segment_ids: Of the queries, where they are not of the same row.
-    prefix: The keys that all of their document see, whatever its direction.
+    causal: A query attends to its own slot and those before it.
+    split_heads: Two numbers of heads: the first ones attend causally, the
+      others to their own slot and those after it.
+    window: A query attends to this many slots up to its own; needs `causal`.
+    banded: Whether the window applies, to a layer or to each; None: it does.
+    valid: Keys that are not padding.
+    segment_ids: The document of each token; attention stays within it.
+    query_segment_ids: Those of queries, if they are not from the same row.
+    prefix: Keys visible to their whole document, in either direction.
   """
 
   causal: bool = struct.field(pytree_node=False, default=False)
@@ -58,7 +58,7 @@ class Mask:
   def dense(
     self, queries: Int[Array, '#B Q'], keys: Int[Array, '#B T']
   ) -> Bool[Array, '#B #H #Q T'] | None:
-    """Returns the matrix for these slots, or None if all is seen."""
+    """Returns the matrix for these slots, or None if nothing is masked."""
     queries, keys = queries[:, None, :, None], keys[:, None, None, :]
     seen = []
     if self.causal:
@@ -71,7 +71,7 @@ class Mask:
     if self.window is not None:
       near = keys > queries - self.window
       seen.append(near if self.banded is None else near | ~self.banded)
-    if self.prefix is not None and seen:  # Decoding, the cache is longer.
+    if self.prefix is not None and seen:  # In decoding, the cache is longer.
       room = keys.shape[-1] - self.prefix.shape[-1]
       prefix = jnp.pad(self.prefix, ((0, 0), (0, room)))[:, None, None, :]
       seen = [_all(seen) | prefix]
@@ -85,12 +85,12 @@ class Mask:
 
 
 def causal() -> Mask:
-  """A position sees itself and what precedes it."""
+  """Each query attends to its own slot and those before it."""
   return Mask(causal=True)
 
 
 def direction(attention: str, num_heads: int) -> Mask:
-  """Returns what `TransformerConfig.attention` allows."""
+  """Returns the mask for a value of `TransformerConfig.attention`."""
   return {
     'causal': causal(),
     'bidirectional': Mask(),
@@ -101,17 +101,17 @@ def direction(attention: str, num_heads: int) -> Mask:
 def window(
   size: int, banded: Bool[Array, ''] | Bool[Array, 'N'] | None = None
 ) -> Mask:
-  """A position sees the `size` positions that end with itself.
+  """Each query attends to the `size` slots that end with its own.
 
   Args:
-    size: Itself included.
-    banded: Of a layer, or of each, whether it is so; None: it is.
+    size: Number of slots, its own included.
+    banded: Whether the window applies, to a layer or to each; None: it does.
   """
   return Mask(causal=True, window=size, banded=banded)
 
 
 def valid(keys: Bool[Array, 'B T']) -> Mask:
-  """Every query sees the keys that hold a token, and no padding."""
+  """No query attends to padding."""
   return Mask(valid=keys)
 
 
@@ -119,12 +119,12 @@ def same_segment(
   segment_ids: Int[Array, 'B T'],
   query_segment_ids: Int[Array, 'B Q'] | None = None,
 ) -> Mask:
-  """Documents packed into one row do not see each other."""
+  """Documents packed into one row do not attend to each other."""
   return Mask(segment_ids=segment_ids, query_segment_ids=query_segment_ids)
 
 
 def prefix(keys: Bool[Array, 'B T']) -> Mask:
-  """What precedes nothing: all of its document may see it."""
+  """The given keys are visible to their whole document."""
   return Mask(prefix=keys)
 
 
@@ -132,7 +132,7 @@ def of_tokens(
   valid: Bool[Array, 'B T'] | None,
   segment_ids: Int[Array, 'B T'] | None,
 ) -> Mask:
-  """Returns what is seen of a row with padding or several documents."""
+  """Returns the mask of rows with padding or several documents."""
   mask = Mask()
   if valid is not None:
     mask &= Mask(valid=valid)

@@ -1,4 +1,4 @@
-"""How a model knows the order of its tokens: waves, rotation, or distance.
+"""Position encodings: sinusoidal, rotary and relative.
 
 Learned positions are a table of parameters; see `lm.models.embeddings`.
 """
@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int
 def sinusoidal(
   positions: Int[Array, '#B L'], embed_dim: int
 ) -> Float[Array, '#B L D']:
-  """Waves of geometrically growing length (Vaswani et al. 2017, 3.5).
+  """Returns sinusoids of geometric wavelengths (Vaswani et al. 2017, 3.5).
 
-  Even features are sines and odd ones cosines, as the paper prints them.
+  Even features are sines and odd ones cosines, as in the paper.
   """
   angles = _angles(positions, embed_dim)
   waves = jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-1)
@@ -24,10 +24,10 @@ def sinusoidal(
 def rotate(
   x: Float[Array, 'B L H K'], positions: Int[Array, '#B L']
 ) -> Float[Array, 'B L H K']:
-  """Turns each pair of features by its position (RoPE, Su et al. 2021, 3.4.2).
+  """Rotates pairs of features by position (RoPE, Su et al. 2021, 3.4.2).
 
-  The product of a rotated query and key depends on their distance alone.
-  Feature i is paired with i + K/2, as GPT-NeoX and Llama do.
+  The dot product of a rotated query and key depends only on their distance.
+  Feature i is paired with i + K/2, as in GPT-NeoX and Llama.
   """
   angles = _angles(positions, x.shape[-1])[:, :, None, :]
   sin, cos = jnp.sin(angles), jnp.cos(angles)
@@ -38,12 +38,12 @@ def rotate(
 
 @struct.dataclass
 class RelativeBias:
-  """A bias for each head by how far the key is from the query.
+  """A bias for each head that depends on the distance from query to key.
 
   Attributes:
-    table: A bias for each bucket of distances.
-    bidirectional: Whether keys that follow have buckets of their own.
-    max_distance: From here on, all distances are in the last bucket.
+    table: One bias per bucket of distances, for each head.
+    bidirectional: Whether keys after the query have buckets of their own.
+    max_distance: Distances from this one on are in the last bucket.
   """
 
   table: Float[Array, 'R H']
@@ -68,13 +68,13 @@ class RelativeBias:
 def _buckets(buckets: int, max_distance: int) -> Int[np.ndarray, 'M']:
   """Returns the bucket of each distance (Raffel et al. 2020, 2.1).
 
-  One bucket a distance for the first half, then each is longer than the one
-  before. In float32, as where the models were trained.
+  The first half has one bucket per distance; the buckets of the second half
+  grow. Computed in float32, as in the code that trained the models.
   """
   exact = buckets // 2
   distance = np.arange(max_distance + 1)
   ratio = np.maximum(distance, exact).astype(np.float32) / np.float32(exact)
-  longest = max(max_distance, exact + 1)  # Else none is as far.
+  longest = max(max_distance, exact + 1)  # Keeps the logarithm above 0.
   steps = np.log(ratio) / np.float32(np.log(longest / exact))
   far = exact + (steps * np.float32(buckets - exact)).astype(np.int32)
   return np.where(distance < exact, distance, np.minimum(far, buckets - 1))

@@ -1,9 +1,9 @@
-"""The published sizes, by name. Counts are held to their papers by a test."""
+"""The published sizes, by name. A test compares them with their papers."""
 
 from collections.abc import Mapping
 from typing import Any
 
-Sizes = Mapping[str, Mapping[str, Any]]  # By the name of each.
+Sizes = Mapping[str, Mapping[str, Any]]  # By name.
 
 GPT2 = {
   'vocab_size': 50_257,
@@ -15,8 +15,8 @@ GPT2 = {
   'scale_residual_init': True,
 }
 
-# Layer numbers alternate between dense and locally banded attention, in a band
-# whose width is not published: 256 is the reading of GPT-Neo.
+# Layers alternate between dense and locally banded attention. The width of the
+# band is not published; 256 is GPT-Neo's choice.
 GPT3 = {
   'vocab_size': 50_257,
   'max_len': 2048,
@@ -24,7 +24,7 @@ GPT3 = {
   'scale_residual_init': True,
 }
 
-# nanoGPT leaves out every bias, the norms' included, and has the exact GELU.
+# nanoGPT omits all biases, including those of norms, and uses the exact GELU.
 NANOGPT = {
   'vocab_size': None,
   'use_bias': False,
@@ -34,7 +34,7 @@ NANOGPT = {
 
 
 def _sizes(num_layers, num_heads, embed_dim):
-  """The sizes that the GPT papers leave implicit: F = 4 D and H K = D."""
+  """Returns sizes with F = 4 D and H K = D, which GPT papers leave implicit."""
   return {
     'num_layers': num_layers,
     'num_heads': num_heads,
@@ -58,8 +58,8 @@ GPT = {
   'gpt2-medium': GPT2 | _sizes(24, 16, 1024),
   'gpt2-large': GPT2 | _sizes(36, 20, 1280),
   'gpt2-xl': GPT2 | _sizes(48, 25, 1600),
-  # Brown et al. 2020, table 2.1. Where its heads times width is not d_model:
-  # XL has 16 heads of 128 here, and 13B is 5120 wide.
+  # Brown et al. 2020, table 2.1, but for two rows in which heads times width is
+  # not d_model: here, XL has 16 heads of 128, and 13B is 5120 wide.
   'gpt3-125m': GPT3 | _sizes(12, 12, 768),
   'gpt3-350m': GPT3 | _sizes(24, 16, 1024),
   'gpt3-760m': GPT3 | _sizes(24, 16, 1536),
@@ -68,7 +68,7 @@ GPT = {
   'gpt3-6.7b': GPT3 | _sizes(32, 32, 4096),
   'gpt3-13b': GPT3 | _sizes(40, 40, 5120),
   'gpt3-175b': GPT3 | _sizes(96, 96, 12_288),
-  # nanoGPT's two character models; the vocabulary is the text's.
+  # nanoGPT's two character-level models; the vocabulary is that of the text.
   'nano': NANOGPT | _sizes(4, 4, 128) | {'max_len': 64},
   'baby': NANOGPT
   | _sizes(6, 6, 384)
@@ -88,14 +88,14 @@ GPT = {
     'norm_position': 'post',
     'position': 'sinusoidal',
     'scale_embeddings': True,
-    # Tied to the output, and multiplied by sqrt(512) on the way in.
+    # Tied to the output, and multiplied by sqrt(512) in the embedding.
     'init_std': 512**-0.5,
     'embedding_dropout': 0.1,
     'residual_dropout': 0.1,
   },
 }
 
-# An encoder that normalises after its branches, and what it embeds.
+# A post-norm encoder that also normalises its embeddings.
 ENCODER = {
   'max_len': 512,
   'attention': 'bidirectional',
@@ -109,7 +109,7 @@ ENCODER = {
 UNCASED = ENCODER | {'vocab_size': 30_522, 'norm_eps': 1e-12}
 
 BERT = {
-  'tiny': UNCASED | _sizes(2, 2, 128),  # Turc et al. 2019, as to medium.
+  'tiny': UNCASED | _sizes(2, 2, 128),  # Turc et al. 2019, up to medium.
   'mini': UNCASED | _sizes(4, 4, 256),
   'small': UNCASED | _sizes(4, 8, 512),
   'medium': UNCASED | _sizes(8, 8, 512),
@@ -130,7 +130,7 @@ ELECTRA = {
 ROBERTA_ENCODER = ENCODER | {
   'vocab_size': 50_265,
   'num_token_types': 1,
-  'position_offset': 2,  # After the row of the padding, which is 1.
+  'position_offset': 2,  # Positions start after the padding id, which is 1.
   'init': 'normal',
   'drop_before_pooler': True,
 }
@@ -178,7 +178,7 @@ def _t5_v1_1(*sizes):  # Pre-trained without dropout, fine-tuned with it.
 
 
 def _dropout(rate: float) -> dict[str, Any]:
-  """Returns one rate for all places."""
+  """Returns the same rate for all kinds of dropout."""
   names = ('embedding', 'attention', 'residual', 'mlp', 'head')
   return {f'{name}_dropout': rate for name in names}
 
@@ -199,7 +199,7 @@ T5 = {
 
 def _vaswani(num_heads, embed_dim, rate):
   return _sizes(6, num_heads, embed_dim) | {
-    'vocab_size': 37_000,  # English and German together, "about".
+    'vocab_size': 37_000,  # "About", shared by English and German.
     'max_len': 512,
     'attention': 'bidirectional',
     'norm_position': 'post',

@@ -1,4 +1,4 @@
-"""The Transformer every model here is made of: attention, MLP, block, stack."""
+"""The Transformer that all models share: attention, MLP, block and stack."""
 
 import math
 
@@ -28,14 +28,14 @@ from lm.models.positions import RelativeBias
 
 @struct.dataclass
 class Context:
-  """What all layers of a stack are told alike.
+  """Inputs that all layers of a stack share.
 
   Attributes:
-    mask: What may be seen, as `config.attention` and the tokens have it.
-    positions: Of each token within its document; None: not known yet.
-    slots: Where each token stands in the cache; None if nobody decodes.
-    source: What a decoder reads; None: what it has read before.
-    source_mask: What of that may be seen.
+    mask: The mask of self-attention, from `config.attention` and the tokens.
+    positions: Of each token within its document; None if not yet known.
+    slots: The cache slot of each token; None if not decoding.
+    source: The encoded source of a decoder; None means the cached one.
+    source_mask: The mask of attention to the source.
   """
 
   mask: Mask
@@ -46,20 +46,20 @@ class Context:
 
 
 class Reader(nn.Module):
-  """What self-attention and attention to a source have in common."""
+  """The common part of self-attention and cross-attention."""
 
   config: TransformerConfig
 
   def read(self, query, key, value, mask, slots, bias=None):
-    """Returns what the heads read, together; arguments as those of `attend`.
+    """Returns the combined output of the heads; arguments as for `attend`.
 
-    It is a method, so that who looks inside can see what it is given.
+    This is a method so that tools can intercept its arguments.
     """
     cfg = self.config
     key, value = (place(x, 'B T H K') for x in (key, value))
     dropout = Dropout(cfg.attention_dropout, name='dropout')
     dropout = dropout if dropout.is_on else None
-    # To make parameters, any kernel does.
+    # Any kernel will do to initialise parameters.
     kernel = None if self.is_initializing() else cfg.kernel
     read = attend(query, key, value, mask, slots, dropout, bias, kernel)
     out = dense(cfg, cfg.embed_dim, 'out', (-2, -1), end_scale(cfg))
@@ -77,7 +77,7 @@ class Attention(Reader):
     context: Context,
     bias: RelativeBias | None,
   ) -> Float[Array, 'B L D']:
-    """Lets each token read others."""
+    """Attends from each token to others."""
     cfg = self.config
     query = _query(cfg, x)
     key, value = _heads(cfg, x, 'key'), _heads(cfg, x, 'value')
@@ -91,13 +91,13 @@ class Attention(Reader):
 
 
 class CrossAttention(Reader):
-  """Multi-head attention of a decoder to its source."""
+  """Multi-head attention from a decoder to its source."""
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'B L D'], context: Context
   ) -> Float[Array, 'B L D']:
-    """Lets each token read the source; while decoding, it is read once."""
+    """Attends to the source, whose keys and values are cached in decoding."""
     cfg, source = self.config, context.source
     key, value = kv_cache.source(
       self,
@@ -117,7 +117,7 @@ def _heads(cfg: TransformerConfig, x: Array, name: str, scale: float = 1.0):
 def _query(cfg: TransformerConfig, x: Array) -> Array:
   if cfg.scale_scores:
     return _heads(cfg, x, 'query') / math.sqrt(cfg.head_dim)
-  # What is not divided by begins smaller (Raffel et al. 2020's code).
+  # Unscaled scores need smaller initial weights (Raffel et al. 2020's code).
   by_width = cfg.init in ('fan_in', 'glorot')
   return _heads(cfg, x, 'query', cfg.head_dim**-0.5 if by_width else 1.0)
 
@@ -141,7 +141,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-  """Attention, to a source too if `cross`, then the MLP, each added to x."""
+  """Self-attention, cross-attention if `cross`, and MLP, each added to x."""
 
   config: TransformerConfig
   cross: bool = False
@@ -154,7 +154,7 @@ class Block(nn.Module):
     context: Context,
     bias: RelativeBias | None,
   ) -> tuple[Float[Array, 'B L D'], None]:
-    """Returns the new `x`, and the None that a scan collects."""
+    """Returns the new `x`, and None as the output that a scan collects."""
     cfg = self.config
     mask = context.mask if layer_mask is None else context.mask & layer_mask
 
@@ -174,7 +174,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-  """Blocks one after another, their parameters stacked on a leading axis."""
+  """A sequence of blocks, with parameters stacked on a leading axis."""
 
   config: TransformerConfig
   cross: bool = False
@@ -186,7 +186,7 @@ class Stack(nn.Module):
     context: Context,
     layer_mask: Mask | None = None,
   ) -> Float[Array, 'B L D']:
-    """Applies the blocks; `layer_mask` has a leading axis, one for each."""
+    """Applies the blocks; `layer_mask` has a leading axis of blocks."""
     cfg = self.config
     direction = masks.direction(cfg.attention, cfg.num_heads)
     context = context.replace(mask=context.mask & direction)
@@ -194,7 +194,7 @@ class Stack(nn.Module):
     if unroll is None:
       whole = jax.default_backend() == 'cpu' and cfg.remat == 'none'
       unroll = cfg.num_layers if whole else 1
-    # In a loop nothing could be merged with what was made on the way there.
+    # In a loop, the recomputation cannot be merged with the forward pass.
     block = layers.remat(Block, cfg.remat, prevent_cse=unroll > 1)
     blocks = nn.scan(
       block,
@@ -202,14 +202,14 @@ class Stack(nn.Module):
       split_rngs={'params': True, 'dropout': True},
       in_axes=(0, nn.broadcast, nn.broadcast),
       length=cfg.num_layers,
-      # Parameters are made once: the loop compiles faster.
+      # Initialisation runs once, and a loop compiles faster.
       unroll=1 if self.is_initializing() else unroll,
     )(cfg, self.cross, name='block')
     x, _ = blocks(x, layer_mask, context, self._bias())
     return norm(cfg, 'final_norm')(x) if cfg.norm_position == 'pre' else x
 
   def _bias(self) -> RelativeBias | None:
-    """Returns the bias by distance, which all layers share."""
+    """Returns the relative position bias, which all layers share."""
     cfg = self.config
     if cfg.position != 'relative':
       return None

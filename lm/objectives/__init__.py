@@ -1,4 +1,4 @@
-"""The objectives, by the name that a config calls them."""
+"""The training objectives, by their names in configs."""
 
 from typing import Any
 
@@ -40,12 +40,12 @@ def build(
 
   Args:
     name: One of `OBJECTIVES`.
-    form: How the model reads that is to be trained.
-    vocabulary: What its tokens are.
-    **settings: Of the objective of that name.
+    form: Form of the model to be trained.
+    vocabulary: Vocabulary of the tokenizer.
+    **settings: Settings of the objective.
 
   Raises:
-    UserError: A model that reads so cannot be asked this.
+    UserError: There is no such objective, or it does not fit the model.
   """
   if name not in OBJECTIVES:
     raise UserError(

@@ -1,7 +1,7 @@
-"""Write the answer to a text: translations, summaries, replies, labels by name.
+"""Generate the answer to a text: a translation, summary, reply or label name.
 
-Only what is written is asked for. An encoder reads the text; a decoder alone
-has it in front of the answer, in the same row.
+The loss covers only the answer. An encoder reads the text; for a decoder alone,
+the text precedes the answer in the same sequence.
 """
 
 from lm.objectives import denoising
@@ -20,12 +20,12 @@ def answers(
   """Returns the objective (Raffel et al. 2020, 2.4; Radford et al. 2018, 3.3).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    prefix_visible: Whether all of the text sees all of it, in a decoder alone;
-      the published GPTs see what precedes.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share; Vaswani et al. (2017, 5.4) have 0.1.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    prefix_visible: Whether a decoder alone attends bidirectionally within the
+      text; the published GPTs are causal.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`; Vaswani et al. (2017, 5.4) use 0.1.
   """
   check_form('answers', form, 'encoder_decoder', 'causal')
   pad_id = vocabulary.pad_id or 0

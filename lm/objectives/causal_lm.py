@@ -23,13 +23,13 @@ def causal_lm(
 ) -> Objective:
   """Returns the objective.
 
-  The decoder of a T5 is asked the same as a GPT; its source says nothing.
+  A T5's decoder has the same targets as a GPT; its source is a constant token.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   check_form('causal_lm', form, 'causal', 'encoder_decoder')
   check_share('label_smoothing', label_smoothing)
@@ -72,12 +72,12 @@ def causal_lm(
 
 
 def shift(examples: Examples) -> Batch:
-  """Asks each token for the next one of its document.
+  """Returns a batch in which each token's target is the next of its document.
 
       tokens       5 6 7 8 9 0        inputs   5 6 7 8 9     targets  6 7 8 9 0
       segment_ids  1 1 1 2 2 0        segments 1 1 1 2 2     weights  1 1 0 1 0
 
-  A token is not asked for the first one of the next document, nor for padding.
+  The first token of the next document and padding are not predicted.
   """
   now, following = slice(0, -1), slice(1, None)
   asked = examples['valid'][:, following]

@@ -1,9 +1,9 @@
-"""How well a vocabulary was scored, without all scores at once if they are many.
+"""Cross-entropy over a vocabulary, in blocks if the logits are large.
 
-Of `[B, L, V]` scores a loss needs four numbers for each of `[B, L]` targets.
-Where the scores would take gigabytes they are made block by block of the
-vocabulary, and once more on the way back: memory for one block, and half as
-much arithmetic again for this one product.
+Of `[B, L, V]` logits, a loss needs four numbers for each of `[B, L]` targets.
+If the logits would take gigabytes, they are computed block by block of the
+vocabulary, and again in the backward pass. This takes the memory of one block,
+and a third more arithmetic for this one matmul.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from jaxtyping import Array, Float, Int
 from lm.objectives.objective import Metric, Term
 from lm.types import Projection
 
-MOST = 2**30  # Scores that a device holds at once: 4 GiB.
-BLOCK = 2**28  # Of a block, where there are more.
+MOST = 2**30  # Logits that a device may hold at once: 4 GiB.
+BLOCK = 2**28  # Logits of a block, if there are more.
 
 
 class Scored(NamedTuple):
-  """What a loss needs of the scores, each `[B, ...]`.
+  """What a loss needs of the logits, each `[B, ...]`.
 
   Attributes:
-    log_z: The logarithm of the sum of their exponentials.
-    nats: The cross-entropy: `log_z` minus the score of the target.
-    best: The token with the highest.
-    mean: Of all tokens.
+    log_z: Logarithm of the sum of their exponentials.
+    nats: Cross-entropy: `log_z` minus the logit of the target.
+    best: The token with the highest logit.
+    mean: Mean logit of all tokens.
   """
 
   log_z: Float[Array, 'B *L']
@@ -45,19 +45,20 @@ def cross_entropy(
   label_smoothing: float = 0.0,
   parts: Mapping[str, Float[Array, 'B *L']] | None = None,
 ) -> tuple[Term, dict[str, Metric]]:
-  """Returns the sum to minimise, and the metrics, all weighted and in nats.
+  """Returns the weighted sum to minimise, in nats, and the metrics.
 
   A sum over devices, microbatches or evaluation batches is again a sum, so one
   division by the weight, wherever it happens, gives the mean over all tokens.
 
   Args:
-    answer: Scores of the vocabulary.
-    targets: Its true tokens.
-    weights: How much each counts.
+    answer: Logits, or the projection that computes them.
+    targets: The target tokens.
+    weights: The weight of each target.
     z_loss: Weight of log(Z)^2, which keeps the logits from drifting (Chowdhery
-      et al. 2022, 5); the metrics are without it.
-    label_smoothing: Share of the target spread over the vocabulary (Szegedy et
-      al. 2016, 7); the metrics are without it.
+      et al. 2022, 5); excluded from the metrics.
+    label_smoothing: Fraction of the target to spread over the vocabulary
+      (Szegedy et al. 2016, 7); excluded from the metrics.
+    parts: Weights of further metrics of the loss, by name.
   """
   log_z, nats, best, mean = score(answer, targets)
   objective = nats
@@ -78,11 +79,11 @@ def cross_entropy(
 def score(
   answer: Projection | Float[Array, 'B *L V'], targets: Int[Array, 'B *L']
 ) -> Scored:
-  """Returns what a loss needs of the scores; what it does not use costs nothing.
+  """Returns what a loss needs of the logits; unused parts cost nothing.
 
   Args:
-    answer: Scores of the vocabulary, or what makes them.
-    targets: The true tokens.
+    answer: Logits, or the projection that computes them.
+    targets: The target tokens.
   """
   if isinstance(answer, Projection):
     blocks = answer.blocks or _blocks(answer)
@@ -90,7 +91,7 @@ def score(
       return _in_blocks(answer, targets, blocks)
   logits = answer.logits() if isinstance(answer, Projection) else answer
   size = logits.shape[-1]
-  if isinstance(answer, Projection):  # Padded rows are no tokens.
+  if isinstance(answer, Projection):  # Padded rows are not tokens.
     size = answer.vocab_size
   return Scored(
     jax.nn.logsumexp(logits, axis=-1),
@@ -101,9 +102,9 @@ def score(
 
 
 def _blocks(answer: Projection) -> int:
-  """Returns into how many blocks the scores are to be divided; 1: they fit.
+  """Returns the number of blocks for the logits; 1 means that they fit.
 
-  A step under `jit` sees the scores of all devices, which share them.
+  A step under `jit` sees the global logits, which are sharded over devices.
   """
   scores = answer.features.size // answer.features.shape[-1]
   scores = scores * answer.table.shape[0] / jax.device_count()
@@ -133,15 +134,15 @@ def _in_blocks(
 
 
 def _sums(features, table, bias, targets, size, blocks):
-  """Returns `log_z`, the score of the target, and the best token.
+  """Returns `log_z`, the logit of the target, and the best token.
 
   Args:
-    features: What is projected.
-    table: With a whole number of rows for each block.
-    bias: Of its rows.
-    targets: The true tokens.
-    size: Rows from here on are padding.
-    blocks: How many there are.
+    features: The vectors to project.
+    table: The token table, padded to a multiple of `blocks` rows.
+    bias: One bias per row.
+    targets: The target tokens.
+    size: Rows from this one on are padding.
+    blocks: Number of blocks.
   """
 
   def add(carry, number):
@@ -154,7 +155,7 @@ def _sums(features, table, bias, targets, size, blocks):
     is_target = rows == targets[..., None]
     target += jnp.sum(jnp.where(is_target, scores, 0.0), axis=-1)
     first = rows.reshape(-1)[jnp.argmax(scores, axis=-1)]
-    # Of equal scores the first one is the best, as of all at once.
+    # Ties go to the first token, as in an argmax over all of them.
     better = (high > highest) | ((high == highest) & (first < best))
     return (new, total, target, jnp.where(better, first, best)), None
 
@@ -207,10 +208,10 @@ _scan.defvjp(_forward, _backward)
 
 
 def _block(features, table, bias, size, blocks, number):
-  """Returns the scores of one block, which rows they are of, and those rows.
+  """Returns the logits of a block, the numbers of its rows, and the rows.
 
-  A block has every so many rows, so that of a table that is divided among
-  devices each has its share of every block.
+  A block consists of every `blocks`-th row, so that each device has a share of
+  every block if the table is sharded.
   """
 
   def own(x):

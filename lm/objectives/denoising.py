@@ -1,7 +1,7 @@
-"""Read one text and write another: a T5, or a decoder alone.
+"""Sequence-to-sequence denoising, for a T5 or a decoder alone.
 
-The objectives that do this differ in what they make of a text; all else, the
-rows of the batch, their fixed widths and the loss, is here.
+The objectives differ in how they corrupt a text. The rest is shared here: the
+rows of a batch, their fixed widths and the loss.
 """
 
 import bisect
@@ -22,12 +22,12 @@ from lm.objectives.objective import (
 )
 from lm.types import Batch, Form, UserError, Vocabulary
 
-# Where the search for how much text fills a row ends.
+# Upper bound in the search for the length of text that fills a row.
 MAX_LENGTH = 1 << 24
 
 
 class Texts(NamedTuple):
-  """What is read and what is written, each with gaps that are yet to close."""
+  """Sources and targets, before the tokens that are not kept are removed."""
 
   source: Int[np.ndarray, 'B N']
   in_source: Bool[np.ndarray, 'B N']
@@ -36,13 +36,13 @@ class Texts(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """A source and a target that end, and how many tokens each has.
+  """Sources and targets with end tokens, and their sizes.
 
   Attributes:
-    source: What is read; after its end, padding.
-    source_sizes: With the token that ends it.
-    target: What is written.
-    target_sizes: With the token that ends it; 0 where nothing is asked for.
+    source: Source tokens, with padding after the end.
+    source_sizes: Number of source tokens, end token included.
+    target: Target tokens, with padding after the end.
+    target_sizes: Number of target tokens, end token included; 0 for no target.
   """
 
   source: Int[np.ndarray, 'B S']
@@ -52,13 +52,13 @@ class Rows(NamedTuple):
 
 
 class Corruption(NamedTuple):
-  """What an objective makes of a text.
+  """How an objective corrupts a text.
 
   Attributes:
     corrupt: `(tokens, valid, index, seed) -> Texts`.
-    widths: The most tokens that a text of so many has as source and as target,
-      with those that end them.
-    check: Of the same length; raises UserError if it cannot be done.
+    widths: Maps the length of a text to the maximum lengths of source and
+      target, end tokens included.
+    check: Raises UserError if a text of this length cannot be corrupted.
   """
 
   corrupt: Callable[..., Texts]
@@ -78,14 +78,14 @@ def denoising(
   """Returns the objective of that name.
 
   Args:
-    name: As a config calls it.
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    corruption: What is made of a text.
-    prefix_visible: Whether all of the source is seen by all of it, in a decoder
-      that has both in one row.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    name: Its name in configs.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    corruption: How texts are corrupted.
+    prefix_visible: Whether a decoder alone, which has source and target in one
+      row, attends bidirectionally within the source.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   check_form(name, form, 'encoder_decoder', 'causal')
   end_id = end_of(vocabulary)
@@ -126,7 +126,7 @@ def denoising(
 def finish(
   texts: Texts, widths: tuple[int, int], end_id: int, pad_id: int
 ) -> Rows:
-  """Closes the gaps, and ends both texts; an empty target asks for nothing."""
+  """Removes what is not kept, and adds end tokens; empty targets get size 0."""
 
   def ended(values, kept, width):
     row, sizes = rows.compact(values.astype(np.int32), kept, width, pad_id)
@@ -144,8 +144,8 @@ def two_rows(pair: Rows, start_id: int) -> Batch:
 
   For instance:
 
-      source  5 <0> 8 </s>    decoder reads  <pad> <0> 6  7
-                              and is asked    <0>   6  7 </s>
+      source  5 <0> 8 </s>    decoder input   <pad> <0> 6  7
+                              targets          <0>   6  7 </s>
   """
   read = np.full_like(pair.target, start_id)
   read[:, 1:] = pair.target[:, :-1]
@@ -159,12 +159,12 @@ def two_rows(pair: Rows, start_id: int) -> Batch:
 
 
 def one_row(pair: Rows, pad_id: int, prefix_visible: bool) -> Batch:
-  """Returns a batch for a decoder: what it is to write follows what it reads.
+  """Returns a batch for a decoder alone: the target follows the source.
 
   For instance:
 
       tokens   5 <0> 8 </s> <0> 6  7
-      prefix   1  1  1  1    0  0  0     of all that it may see at once
+      prefix   1  1  1  1    0  0  0     if `prefix_visible`
       targets             <0> 6 7 </s>
   """
   both = np.concatenate([pair.source, pair.target], axis=1)
@@ -186,7 +186,7 @@ def one_row(pair: Rows, pad_id: int, prefix_visible: bool) -> Batch:
 def scorer(
   vocabulary: Vocabulary, z_loss: float, label_smoothing: float
 ) -> Callable[..., tuple[dict, dict]]:
-  """Returns the loss; its `text_loss` is without sentinels and ends."""
+  """Returns the loss; its `text_loss` excludes sentinels and special tokens."""
   check_share('label_smoothing', label_smoothing)
   is_text = ~masking.special_table(vocabulary)
 

@@ -1,4 +1,4 @@
-"""Put the tokens of a text in order again (T5)."""
+"""Restore the order of a text's shuffled tokens (T5)."""
 
 import numpy as np
 
@@ -19,11 +19,11 @@ def deshuffling(
   """Returns the objective (Raffel et al. 2020, 3.3.1; Liu et al. 2019).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
 
   def corrupt(tokens, valid, index, seed):

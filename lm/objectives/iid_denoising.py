@@ -1,4 +1,4 @@
-"""Fill in tokens that were taken out one by one (T5)."""
+"""Fill in tokens that were removed independently of each other (T5)."""
 
 import math
 
@@ -22,23 +22,23 @@ def iid_denoising(
 ) -> Objective:
   """Returns the objective (Raffel et al. 2020, 3.3.2).
 
-  Each token is noise or not, whatever the others are; those that stand together
-  have one sentinel. Noise stays in the text where the target is full, which is
-  4 standard deviations away, or the sentinels are used up.
+  Each token is noise independently of the others; adjacent noise tokens share a
+  sentinel. Noise stays in the text once the target is full, 4 standard
+  deviations above the mean, or the sentinels are used up.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    noise_density: The share of the tokens that are taken out.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    noise_density: Fraction of the tokens that is removed.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   check_share('noise_density', noise_density)
   sentinels = np.array(vocabulary.sentinel_ids, np.int32)
 
   def widths(length):
-    mean = length * noise_density * (2 - noise_density)  # Tokens and marks.
+    mean = length * noise_density * (2 - noise_density)  # Sentinels included.
     room = math.ceil(mean + 4 * math.sqrt(2 * mean))
     return length + 1, min(max(room, 2), length + 1) + 1
 

@@ -1,4 +1,4 @@
-"""Write a text again of which spans are masked, none saying its length (BART)."""
+"""Reconstruct a text from masked spans of unknown length (BART)."""
 
 import math
 
@@ -25,14 +25,14 @@ def infilling(
   """Returns the objective (Lewis et al. 2020, 2.2).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are; a sentinel masks where no other token does.
-    noise_density: The share of the tokens that are masked.
-    mean_span: Of the lengths of the spans, which are Poisson distributed; one
-      of length 0 puts a mask between two tokens.
+    form: Form of the model.
+    vocabulary: Vocabulary; a sentinel masks if there is no mask token.
+    noise_density: Fraction of the tokens that is masked.
+    mean_span: Mean length of spans, which is Poisson distributed; a span of
+      length 0 inserts a mask between two tokens.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   check_share('noise_density', noise_density)
   noise.check_span('mean_span', mean_span)
@@ -62,11 +62,11 @@ def poisson_spans(
   index: Int[np.ndarray, 'B'],
   seed: int,
 ) -> tuple[Int[np.ndarray, 'B M'], Int[np.ndarray, 'B']]:
-  """Returns lengths that add up to `total` in each row, and how many there are.
+  """Returns span lengths that add up to `total` in each row, and their number.
 
-  They are drawn until they suffice, and the last is cut. There are no more of
-  them than tokens in all, so that no row grows, and if these do not suffice,
-  which is so for the shortest only, the last is longer.
+  They are drawn until they suffice, and the last is cut. There are at most
+  `total` spans, so that no row grows; if these do not suffice, which happens
+  only in the shortest rows, the last is longer.
   """
   most = max(1, int(total.max(initial=1)))
   number = np.arange(most)
@@ -89,19 +89,19 @@ def place(
   index: Int[np.ndarray, 'B'],
   seed: int,
 ) -> tuple[Int[np.ndarray, 'B L'], Bool[np.ndarray, 'B L']]:
-  """Returns each row with a mask in the place of each span, and its extent.
+  """Returns each row with its spans replaced by masks, and its extent.
 
-  Masks and the tokens that stay are put in a random order, all being equally
-  likely; each mask then stands for the tokens that are its span's.
+  Masks and kept tokens are interleaved uniformly at random; each mask then
+  stands for the tokens of its span.
 
   Args:
     tokens: The text.
-    sizes: How many tokens each row has, on the left.
-    spans: How many of them each mask hides.
-    counts: How many masks each row has.
-    mask_id: What masks.
-    index: Of the examples.
-    seed: Of the run.
+    sizes: Number of tokens in each row, on the left.
+    spans: Number of tokens that each mask hides.
+    counts: Number of masks in each row.
+    mask_id: The mask token.
+    index: Indices of the examples.
+    seed: Seed of the run.
   """
   slot = np.arange(tokens.shape[1])
   width = sizes - spans.sum(axis=1) + counts
@@ -110,7 +110,7 @@ def place(
   masked = rows.choose(np.where(inside, scores, np.inf), counts)
   number = np.maximum(np.cumsum(masked, axis=1) - 1, 0)
   hidden = np.where(masked, np.take_along_axis(spans, number, axis=1), 1)
-  first = np.cumsum(hidden, axis=1) - hidden  # Of the tokens at each slot.
+  first = np.cumsum(hidden, axis=1) - hidden  # First token of each slot.
   text = np.take_along_axis(tokens, np.minimum(first, slot[-1]), axis=1)
   return np.where(masked, mask_id, text), inside
 

@@ -1,8 +1,8 @@
-"""Answer for a text, for each of its tokens, or with a span of it.
+"""Classify a text or each of its tokens, or select a span of it.
 
-What a row needs beside its tokens stands in the example: `label`, `tags`, or
-`start` and `end`, each with how much it counts. A decoder with an encoder reads
-the text twice, as in transformers' T5 with such heads; for tags, once.
+The targets are in the example: `label`, `tags`, or `start` and `end`, each with
+weights. An encoder-decoder reads the text twice, in encoder and decoder, as in
+transformers' T5 with such heads; for `tags`, only in the encoder.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def label(
   regression: bool = False,
   label_smoothing: float = 0.0,
 ) -> Objective:
-  """Returns the objective: which class a text is of (Devlin et al. 2019, 4.1).
+  """Returns the objective of text classification (Devlin et al. 2019, 4.1).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    regression: The label is a number, and the error is squared, as of GLUE's
-      STS-B.
-    label_smoothing: A share.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    regression: Whether the label is a number, with squared error as the loss,
+      as in GLUE's STS-B.
+    label_smoothing: Fraction of the target to spread over the classes.
   """
   check_form('label', form, *FORMS)
   check_share('label_smoothing', label_smoothing)
@@ -61,14 +61,14 @@ def label(
 def tags(
   form: Form, vocabulary: Vocabulary, *, label_smoothing: float = 0.0
 ) -> Objective:
-  """Returns the objective: a class for each word, told at its first token.
+  """Returns the objective of tagging: a class per word, at its first token.
 
-  As of named entities (Devlin et al. 2019, 5.3).
+  As in named entity recognition (Devlin et al. 2019, 5.3).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    label_smoothing: A share.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    label_smoothing: Fraction of the target to spread over the classes.
   """
   check_form('tags', form, *FORMS)
   check_share('label_smoothing', label_smoothing)
@@ -89,14 +89,14 @@ def tags(
 
 
 def span(form: Form, vocabulary: Vocabulary) -> Objective:
-  """Returns the objective: where an answer starts and ends (same paper, 4.2).
+  """Returns the objective of extracting an answer (Devlin et al. 2019, 4.2).
 
-  Only what can be one is chosen among, `answerable` in the example: the tokens
-  of the passage, and the one that says that there is none.
+  Its start and end are chosen among the `answerable` tokens of the example:
+  those of the passage, and the one that means that there is no answer.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
   """
   check_form('span', form, *FORMS)
 
@@ -105,7 +105,7 @@ def span(form: Form, vocabulary: Vocabulary) -> Objective:
     inputs = _inputs(examples, form, vocabulary, decodes=True)
     weights = examples['span_weights'] * examples['real']
     terms = ('start', 'end')
-    # A row that is none may be narrower than where another's answer stands.
+    # The targets of filler rows are another's, and may be out of range.
     targets = {term: examples[term] * examples['real'] for term in terms}
     return Batch(
       inputs,
@@ -126,7 +126,7 @@ def span(form: Form, vocabulary: Vocabulary) -> Objective:
 
 
 def _classes(scored, label_smoothing):
-  """Returns terms and metrics of some choices, each among the last axis."""
+  """Returns terms and metrics of classifications over the last axis."""
   terms, nats, hits, count = {}, 0.0, 0.0, 0.0
   for name, (scores, target, weight) in scored.items():
     logits = scores.astype(jnp.float32)
@@ -161,13 +161,13 @@ def _objective(
 def _inputs(
   examples: Examples, form: Form, vocabulary: Vocabulary, decodes: bool
 ) -> dict[str, np.ndarray]:
-  """Returns what a model of that form is given.
+  """Returns the inputs for a model of that form.
 
   Args:
     examples: With `tokens`, `tokens_sizes` and `token_types`.
-    form: Of the model.
-    vocabulary: Of its tokens.
-    decodes: Whether a decoder, where there is one, reads the text again.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    decodes: Whether the decoder, if there is one, reads the text again.
   """
   tokens = examples['tokens']
   valid = np.arange(tokens.shape[1]) < examples['tokens_sizes'][:, None]

@@ -1,4 +1,4 @@
-"""Recover hidden tokens from what stands around them (BERT, RoBERTa)."""
+"""Predict masked tokens from their context (BERT, RoBERTa)."""
 
 from collections.abc import Callable
 
@@ -38,24 +38,24 @@ def masked_lm(
   """Returns the objective (Devlin et al. 2019, 3.1; Liu et al. 2019, 4.1).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    mask_rate: The share of the tokens of a row that are asked for.
-    end_mask_rate: What it ends at, on a straight line; None: it stays.
-    mask_rate_examples: How many examples that takes.
-    count: 'exact': the share rounded, as BERT; 'stochastic': one more or less,
-      the share on average, as RoBERTa.
-    max_predictions: The most of a row; None: as many as the share can need.
-    mask_share: Of those asked for, what the mask hides.
-    random_share: Of those asked for, what another token stands in for; the
-      rest stay as they are.
-    spans: What is hidden together: 'tokens' none; 'words' whole ones; 'ngrams'
-      up to 3 words (ALBERT); 'spans' up to 10 (SpanBERT), in which all tokens
-      are masked, all are others, or all stay.
-    next_sentence: Whether it is asked, too, if the second text of a pair
-      follows the first; for examples of pairs.
-    z_loss: Of every term; see `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    mask_rate: Fraction of the tokens of a row that is predicted.
+    end_mask_rate: Final mask rate of a linear schedule; None means constant.
+    mask_rate_examples: Number of examples that the schedule takes.
+    count: How the number of tokens is rounded: 'exact' to the nearest, as in
+      BERT; 'stochastic' at random, to the rate on average, as in RoBERTa.
+    max_predictions: Limit per row; None means as many as the rate can need.
+    mask_share: Fraction of the predicted tokens that the mask replaces.
+    random_share: Fraction of the predicted tokens that random tokens replace;
+      the rest are kept.
+    spans: What is masked together: single 'tokens'; whole 'words'; 'ngrams' of
+      up to 3 words (ALBERT); 'spans' of up to 10 words (SpanBERT), in which
+      all tokens are masked, all are random, or all are kept.
+    next_sentence: Whether to predict, too, if the second text of a pair
+      follows the first; needs examples of pairs.
+    z_loss: For every term; see `cross_entropy`.
+    label_smoothing: For every term; see `cross_entropy`.
   """
   check_form('masked_lm', form, 'causal', 'bidirectional')
   end_rate = mask_rate if end_mask_rate is None else end_mask_rate
@@ -107,13 +107,13 @@ def replacer(
   random_share: float,
   by_run: bool,
 ) -> Callable[..., Int[np.ndarray, 'B L']]:
-  """Returns `replace(tokens, chosen, index, seed)`: rows as the model sees them.
+  """Returns `replace(tokens, chosen, index, seed)`, which makes model inputs.
 
   Args:
-    vocabulary: What its tokens are.
-    mask_share: Of those chosen, what the mask hides.
-    random_share: Of those chosen, what any other token stands in for.
-    by_run: Whether all of a run are treated alike.
+    vocabulary: Vocabulary of the tokenizer.
+    mask_share: Fraction of the chosen tokens that the mask replaces.
+    random_share: Fraction of the chosen tokens that random tokens replace.
+    by_run: Whether all tokens of a run are treated alike.
   """
   mask_id = masking.mask_of(vocabulary)
   others = np.flatnonzero(~masking.special_table(vocabulary))
@@ -133,7 +133,7 @@ def replacer(
 def scorer(
   asked: tuple[str, ...], z_loss: float, label_smoothing: float
 ) -> Callable[..., tuple[dict, dict]]:
-  """Returns a loss of these terms; `tokens` alone needs no name in metrics."""
+  """Returns a loss of these terms; the metrics of `tokens` have no prefix."""
 
   def loss(answers, targets, weights):
     terms, metrics = {}, {}
@@ -151,7 +151,7 @@ def scorer(
 def hidden(
   examples: Examples, tokens: Int[np.ndarray, 'B L'], chosen: Masking
 ) -> Batch:
-  """Returns a batch that shows `tokens` and asks for what was chosen.
+  """Returns a batch with `tokens` as inputs and the chosen ones as targets.
 
   For instance:
 

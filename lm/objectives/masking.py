@@ -1,4 +1,4 @@
-"""Which tokens are hidden, for models that answer where they stand."""
+"""Which tokens to mask, for models that predict them in place."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -13,9 +13,9 @@ from lm.types import Examples, UserError, Vocabulary
 Count = Literal['exact', 'stochastic']
 Spans = Literal['tokens', 'words', 'ngrams', 'spans']
 
-# The share of the runs that have 1, 2, 3, ... words. ALBERT (Lan et al. 2020,
-# 3.1) takes n of them in proportion to 1/n; SpanBERT (Joshi et al. 2020, 3.1)
-# by a geometric distribution with p = 0.2, up to 10, so that the mean is 3.8.
+# The probability of runs of 1, 2, 3, ... words. In ALBERT (Lan et al. 2020,
+# 3.1) it is proportional to 1/n; in SpanBERT (Joshi et al. 2020, 3.1) it is
+# geometric with p = 0.2, up to 10, so that the mean is 3.8.
 NUM_WORDS = {
   'words': np.ones(1),
   'ngrams': np.array([6, 3, 2]) / 11,
@@ -24,13 +24,13 @@ NUM_WORDS = {
 
 
 class Masking(NamedTuple):
-  """What is asked for.
+  """The tokens to predict.
 
   Attributes:
-    masked: The tokens that are hidden.
-    run: Which of its row's hidden runs each of them is of.
-    predict_at: Where they stand, in order; after the last of them 0.
-    asked: 1 where that is so, 0 after the last.
+    masked: Whether each token is to be predicted.
+    run: The run of its row that each of these tokens belongs to.
+    predict_at: Their positions in ascending order, padded with 0.
+    asked: 1 for these positions, 0 for padding.
   """
 
   masked: Bool[np.ndarray, 'B L']
@@ -39,14 +39,14 @@ class Masking(NamedTuple):
   asked: Float[np.ndarray, 'B P']
 
   def at(self, tokens: Int[np.ndarray, 'B L']) -> Int[np.ndarray, 'B P']:
-    """Returns the tokens that stand where an answer is asked for."""
+    """Returns the tokens at the positions to predict."""
     return np.take_along_axis(tokens, self.predict_at, axis=1)
 
 
 def most(
   rate: float, length: int, count: Count, max_predictions: int | None
 ) -> int:
-  """Returns how many tokens can be hidden in a row of `length`."""
+  """Returns the maximum number of masked tokens in a row of `length`."""
   needed = {'exact': np.round, 'stochastic': np.ceil}[count](rate * length)
   if max_predictions is not None:
     needed = min(needed, max_predictions)
@@ -54,7 +54,7 @@ def most(
 
 
 def check_most(max_predictions: int | None) -> None:
-  """Raises UserError if nothing could be asked for."""
+  """Raises UserError if nothing could be predicted."""
   if max_predictions is not None and max_predictions < 1:
     raise UserError(
       f'max_predictions is {max_predictions}, so nothing would be asked for. Set'
@@ -69,10 +69,10 @@ def budgets(
   index: Int[np.ndarray, 'B'],
   seed: int,
 ) -> Int[np.ndarray, 'B']:
-  """Returns how many tokens to hide in rows of so many, special ones counted.
+  """Returns how many tokens to mask in rows of these sizes.
 
-  BERT ('exact') rounds, but hides one at least. RoBERTa ('stochastic') rounds
-  up as often as it takes to hide its rate on average.
+  Sizes include special tokens. BERT ('exact') rounds, to at least one. RoBERTa
+  ('stochastic') rounds up at random, so that the rate holds on average.
   """
   if count == 'stochastic':
     drawn = randomness.uniform(seed, 'mask count', index)
@@ -81,14 +81,14 @@ def budgets(
 
 
 def special_table(vocabulary: Vocabulary) -> Bool[np.ndarray, 'V']:
-  """Returns of each id whether it is special, so that it is never hidden."""
+  """Returns for each id whether it is special, and so is never masked."""
   table = np.zeros(vocabulary.size, bool)
   table[[*vocabulary.special_ids, *vocabulary.sentinel_ids]] = True
   return table
 
 
 def mask_of(vocabulary: Vocabulary) -> int:
-  """Returns the token that hides others: a sentinel where there is no other."""
+  """Returns the mask token, or the first sentinel if there is none."""
   if vocabulary.mask_id is not None:
     return vocabulary.mask_id
   if vocabulary.sentinel_ids:
@@ -108,10 +108,10 @@ def masker(
   """Returns `mask(examples, index, seed) -> Masking`.
 
   Args:
-    vocabulary: What the tokens are.
-    spans: What is hidden together.
-    budget: Of (index, sizes of the rows, seed): the tokens to hide in each.
-    width: Of the length of the rows: the most that this can be.
+    vocabulary: Vocabulary of the tokenizer.
+    spans: What is masked together; see `masked_lm`.
+    budget: Maps (index, sizes of the rows, seed) to the tokens to mask in each.
+    width: Maps the length of the rows to the maximum of that number.
   """
 
   special = special_table(vocabulary)
@@ -150,7 +150,7 @@ def masker(
 def word_numbers(
   examples: Examples, free: Bool[np.ndarray, 'B L']
 ) -> Int[np.ndarray, 'B L']:
-  """Counts words from 0; a special token is one, and no document shares any.
+  """Numbers words from 0; special tokens are words, and documents share none.
 
   For instance:
 
@@ -174,22 +174,22 @@ def runs_of_words(
   longest: Int[np.ndarray, 'B L'],
   left: Int[np.ndarray, 'B'],
 ) -> Int[np.ndarray, 'B L']:
-  """Returns the run of words that hides each token, or -1: none does.
+  """Returns the run of words that masks each token, or -1 if none does.
 
-  Words are taken in random order, each with those that follow it, as many as
-  were drawn and are still free and the budget has room for. So a word is hidden
-  whole or not at all, and one that is too long is passed over, as in BERT.
+  Words are visited in random order, each with the words that follow it, as many
+  as were drawn, are still free and fit the budget. So a word is masked whole or
+  not at all, and one that is too long is skipped, as in BERT.
 
   Args:
-    words: The number of the word that each token is of.
-    free: The tokens that may be hidden.
-    scores: Of each word, at its number: those with the lowest go first.
-    longest: Of each word, at its number: how many are hidden with it.
-    left: How many tokens may be hidden.
+    words: The word number of each token.
+    free: Tokens that may be masked.
+    scores: By word number: words with the lowest scores are visited first.
+    longest: By word number: length, in words, of a run that starts there.
+    left: Number of tokens that may be masked.
   """
   num_rows, length = words.shape
   row = np.arange(num_rows)[:, None]
-  # One word more, and so many again, where a run can look past the row's end.
+  # Padded, so that a run can look past the end of the row.
   reach = np.arange(longest.max(initial=1))
   sizes = np.zeros((num_rows, length + len(reach)), np.int64)
   np.add.at(sizes, (row, words), free)

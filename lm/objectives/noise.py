@@ -1,6 +1,6 @@
-"""Which tokens are noise, and what a model reads and writes in their place.
+"""Which tokens are noise, and the sources and targets that result.
 
-Noise masks are random; what is made of a mask is not.
+Noise masks are random; what is derived from a mask is not.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Spans(NamedTuple):
   """How much of a text is noise.
 
   Attributes:
-    density: The share of the tokens.
-    mean_span: How many of them stand together on average.
+    density: Fraction of the tokens that is noise.
+    mean_span: Mean length of a span of noise.
   """
 
   density: float
@@ -28,10 +28,10 @@ class Spans(NamedTuple):
   def counts(
     self, sizes: Int[np.ndarray, 'B']
   ) -> tuple[Int[np.ndarray, 'B'], Int[np.ndarray, 'B']]:
-    """Returns how many tokens of such texts are noise, and in how many spans.
+    """Returns the number of noise tokens in texts of these sizes, and of spans.
 
-    As in T5's code: one at least, and one at least stays. A text of one token
-    has none.
+    As in T5's code, at least one token is noise, and at least one is not. A
+    text of one token has no noise.
     """
     noise = np.round(sizes * self.density).astype(np.int64)
     noise = np.clip(noise, np.minimum(1, sizes - 1), sizes - 1).clip(0)
@@ -39,12 +39,12 @@ class Spans(NamedTuple):
     return noise, np.minimum(spans, np.minimum(noise, sizes - noise))
 
   def widths(self, length: int) -> tuple[int, int]:
-    """Returns the tokens of source and target, with those that end them."""
+    """Returns the lengths of source and target, end tokens included."""
     noise, spans = (int(n[0]) for n in self.counts(np.array([length])))
     return length - noise + spans + 1, noise + spans + 1
 
   def most(self, length: int) -> int:
-    """Returns how many spans a text has."""
+    """Returns the number of spans in a text of this length."""
     return int(self.counts(np.array([length]))[1][0])
 
 
@@ -56,17 +56,17 @@ def segment(
   seed: int,
   purpose: str,
 ) -> Int[np.ndarray, 'B P']:
-  """Cuts `items` into `parts` of one or more, all ways being equally likely.
+  """Cuts `items` into `parts` of at least one item, uniformly at random.
 
   Args:
-    items: How many there are in each row.
-    parts: How many to make of them; 0 of none.
-    width: Of the rows: the most parts; after the last, 0.
-    index: Of the examples.
-    seed: Of the run.
-    purpose: What this is for.
+    items: Number of items in each row.
+    parts: Number of parts in each row; 0 if it has no items.
+    width: Maximum number of parts; the result is padded with 0.
+    index: Indices of the examples.
+    seed: Seed of the run.
+    purpose: Name of the random stream.
   """
-  # Cuts are chosen from those after each item but the last.
+  # A cut may follow any item but the last.
   places = np.arange(1, max(items.max(initial=0), 2))
   scores = randomness.uniform(seed, purpose, index[:, None], places)
   scores = np.where(places < items[:, None], scores, np.inf)
@@ -83,16 +83,16 @@ def in_spans(
   index: Int[np.ndarray, 'B'],
   seed: int,
 ) -> Bool[np.ndarray, 'B L']:
-  """Returns noise as T5 has it (Raffel et al. 2020, 3.1.4).
+  """Returns a noise mask as in T5 (Raffel et al. 2020, 3.1.4).
 
-  Text and noise are cut at random into as many spans as each other, and these
-  alternate: the first is text, and the last is noise.
+  Text and noise are cut at random into equal numbers of spans, which alternate:
+  the first is text, and the last is noise.
 
   Args:
     shares: How much is noise.
     valid: The tokens of each row, on its left.
-    index: Of the examples.
-    seed: Of the run.
+    index: Indices of the examples.
+    seed: Seed of the run.
   """
   sizes, length = valid.sum(axis=1), valid.shape[1]
   noise, count = shares.counts(sizes)
@@ -110,12 +110,12 @@ def in_spans(
 def that_fits(
   noise: Bool[np.ndarray, 'B L'], room: int, num_sentinels: int
 ) -> Bool[np.ndarray, 'B L']:
-  """Returns the noise for which a target has room, and sentinels suffice.
+  """Returns the noise that fits into the target and the number of sentinels.
 
   Args:
-    noise: Which tokens are meant to be.
-    room: How many tokens a target has, without the one that ends it.
-    num_sentinels: How many spans can be marked.
+    noise: The intended noise mask.
+    room: Maximum number of target tokens, without the end token.
+    num_sentinels: Number of spans that can be marked.
   """
   spans = np.cumsum(first_of_spans(noise), axis=1)
   needed = np.cumsum(noise, axis=1) + spans
@@ -125,7 +125,7 @@ def that_fits(
 def first_of_spans(
   noise: Bool[np.ndarray, 'B L'],
 ) -> Bool[np.ndarray, 'B L']:
-  """Returns which tokens are noise and come after none."""
+  """Returns a mask of the first token of each span of noise."""
   starts = noise.copy()
   starts[:, 1:] &= ~noise[:, :-1]
   return starts
@@ -144,9 +144,9 @@ def corrupt(
       source  Thank you <0> me to your party <1> week .
       target  <0> for inviting <1> last
 
-  Each span of noise has a sentinel of its own. Where noise begins or ends a
-  text, T5's code marks the text between in the target instead; for the masks
-  that `in_spans` makes, the two are the same.
+  Each span of noise has a sentinel of its own. T5's code instead replaces each
+  span of text in the target by a sentinel; the two are the same if the first
+  span is text and the last is noise, as in masks from `in_spans`.
   """
   starts = first_of_spans(noise)
   number = np.maximum(np.cumsum(starts, axis=1) - 1, 0)
@@ -162,12 +162,12 @@ def corrupt(
 def check_sentinels(
   vocabulary: Vocabulary, needed: int, spare: int = 0
 ) -> None:
-  """Raises UserError if a row has more spans than there are marks of them.
+  """Raises UserError if a row can have more spans than there are sentinels.
 
   Args:
-    vocabulary: What has the sentinels.
-    needed: How many spans a row can have.
-    spare: How many of the sentinels stand for something else.
+    vocabulary: Vocabulary with the sentinels.
+    needed: Maximum number of spans in a row.
+    spare: Number of sentinels that are used for something else.
   """
   usable = len(vocabulary.sentinel_ids) - spare
   if usable < needed:
@@ -180,7 +180,7 @@ def check_sentinels(
 
 
 def check_span(name: str, value: float) -> None:
-  """Raises UserError if setting `name` is no length of a span."""
+  """Raises UserError if setting `name` is not a valid length of a span."""
   if value < 1:
     raise UserError(
       f'{name} is {value}, but a span has a token at least. Set'

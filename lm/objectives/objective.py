@@ -1,8 +1,8 @@
-"""What a model is trained to do, and the sums that say how well it does it.
+"""What a model is trained to predict, and the sums that score it.
 
-An objective is two functions. `prepare` runs on the host, in numpy, and decides
-what is shown and what is asked. `loss` runs on the device. Neither knows where
-the examples come from, or which model answers.
+An objective consists of two functions. `prepare` runs on the host, in numpy,
+and makes inputs and targets. `loss` runs on the device. Neither knows where the
+examples come from, or which model is trained.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from lm.types import Batch, Examples, Form, UserError
 Term = Float[Array, '']
 Metric = tuple[Float[Array, ''], Float[Array, '']]  # A sum, and its weight.
 
-# Why a model that reads so cannot be asked what another can, and what to do.
+# Why a form does not fit an objective for other forms, and what to do.
 MISFITS = {
   'bidirectional': (
     'every token would see its answer. Set config.model.attention to causal, or'
@@ -34,35 +34,35 @@ MISFITS = {
 
 
 class PromptForm(NamedTuple):
-  """How a text is given to a model that was trained so, for it to write.
+  """How a prompt is presented to a model, as in its training.
 
   Attributes:
-    ends: Whether the token that ends a text ends it, too, as it does a source:
-      what follows is an answer to it, and no more of it.
-    visible: Whether all of it sees all of it, in a decoder alone.
+    ends: Whether it ends with an end token, like a source: what follows is an
+      answer to it, not its continuation.
+    visible: Whether a decoder alone attends bidirectionally within it.
   """
 
   ends: bool = False
   visible: bool = False
 
 
-GOES_ON = PromptForm()  # What follows is more of the text.
+GOES_ON = PromptForm()  # What follows is a continuation of the prompt.
 
 
 class Objective(NamedTuple):
-  """How a batch is made of examples, and how the model's answer is scored.
+  """How batches are made from examples, and how predictions are scored.
 
   Attributes:
     prepare: `(examples, index, seed) -> Batch`. What is random about example i
       is drawn from (seed, i) alone, so it is the same on any number of hosts.
     loss: `(answers, targets, weights) -> (terms, metrics)`: sums, never means.
-    example_length: How many tokens an example needs for `length` inputs.
-    scales: How much each term counts; its keys are what a model must answer.
-    reads: What of an example it wants beside `tokens` and `valid`: `bytes`,
-      `word_starts`.
-    marks: Whether packed documents stand between the marks of an encoder, and
-      share no token; else each token is asked for the next.
-    prompt_form: How it shows what a model goes on from, or answers.
+    example_length: Maps a number of inputs to the tokens that an example needs.
+    scales: Weight of each term; the keys are what a model must predict.
+    reads: Fields of an example that it needs besides `tokens` and `valid`:
+      `bytes`, `word_starts`.
+    marks: Whether packed documents are enclosed in an encoder's special tokens,
+      and share no token; else each token predicts the next.
+    prompt_form: How it presents what a model continues or answers.
   """
 
   prepare: Callable[[Examples, Int[np.ndarray, 'B'], int], Batch]
@@ -75,7 +75,7 @@ class Objective(NamedTuple):
 
 
 def check_form(name: str, form: Form, *fitting: Form) -> None:
-  """Raises UserError if `form` is none of those that objective `name` fits."""
+  """Raises UserError if objective `name` does not fit `form`."""
   if form not in fitting:
     raise UserError(
       f'Objective {name!r} does not fit a model whose form is {form!r}:'

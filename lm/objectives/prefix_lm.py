@@ -1,4 +1,4 @@
-"""Go on with a text whose beginning is seen as a whole (T5)."""
+"""Continue a text from a prefix that is fully visible (T5)."""
 
 import functools
 
@@ -22,15 +22,15 @@ def prefix_lm(
 ) -> Objective:
   """Returns the objective (Raffel et al. 2020, 3.2.3; Liu et al. 2018).
 
-  Where a text is divided is uniform: both sides have one token at least. A
-  decoder alone has every document of a packed row divided.
+  A text is split uniformly at random, with at least one token on either side.
+  For a decoder alone, every document of a packed row is split.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
 
   if form == 'causal':
@@ -63,7 +63,7 @@ def in_one_row(
   seed: int,
   prefix_visible: bool,
 ) -> Batch:
-  """Asks each token for the next one of its document, after the prefix.
+  """Returns a batch of next-token targets after the prefix of each document.
 
   For instance:
 
@@ -81,7 +81,7 @@ def in_one_row(
 def prefix(
   examples: Examples, index: Int[np.ndarray, 'B'], seed: int
 ) -> Bool[np.ndarray, 'B L']:
-  """Returns the beginning of each document: one token to all but one."""
+  """Returns a mask of the prefix of each document: one token to all but one."""
   valid = examples['valid']
   document = examples.get('segment_ids', valid.astype(np.int32))
   place = examples.get('positions', np.arange(valid.shape[1]))

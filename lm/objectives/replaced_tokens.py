@@ -1,4 +1,4 @@
-"""Tell the tokens that a generator put in from those of the text (ELECTRA)."""
+"""Detect the tokens that a generator has replaced (ELECTRA)."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,19 +23,19 @@ def replaced_tokens(
 ) -> Objective:
   """Returns the objective (Clark et al. 2020, 3.1).
 
-  The generator is asked for masked tokens, and the discriminator of each token
-  of the row, special ones too as in the published code, if the generator
-  changed it. What it drew and is the same is not changed.
+  The generator predicts masked tokens. The discriminator predicts for each
+  token of the row, including special ones as in the published code, whether the
+  generator changed it; a sample that equals the original is no change.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    mask_rate: The share of the tokens that the generator fills in.
-    max_predictions: The most of a row; None: as many as the share can need.
-    replaced_scale: How much the discriminator's loss counts, the generator's
-      being 1.
-    z_loss: Of the generator; see `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    mask_rate: Fraction of the tokens that the generator fills in.
+    max_predictions: Limit per row; None means as many as the rate can need.
+    replaced_scale: Weight of the discriminator's loss, relative to the
+      generator's.
+    z_loss: For the generator; see `cross_entropy`.
+    label_smoothing: For the generator; see `cross_entropy`.
   """
   if form != 'generator_discriminator':
     raise UserError(

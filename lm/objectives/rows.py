@@ -1,6 +1,6 @@
-"""What is left of rows when tokens are taken out, and a random choice of them.
+"""Removal of tokens from rows, and random choices of tokens.
 
-Rows are of one width whatever was drawn, and no loop is over them.
+Rows have the same width whatever was drawn, and no loop runs over them.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ def compact(
   width: int,
   fill: int = 0,
 ) -> tuple[Shaped[np.ndarray, 'B width'], Int[np.ndarray, 'B']]:
-  """Returns what is kept of each row, moved to the left, and how much it is.
+  """Returns the kept values of each row, moved to the left, and their number.
 
   For instance:
 
@@ -28,9 +28,9 @@ def compact(
 def choose(
   scores: Float[np.ndarray, 'B N'], counts: Int[np.ndarray, 'B']
 ) -> Bool[np.ndarray, 'B N']:
-  """Returns which of each row are its `counts` lowest.
+  """Returns a mask of the `counts` lowest scores of each row.
 
-  Of random scores, these are so many at random; infinite ones come last.
+  With random scores, this is a random choice; infinite ones come last.
   """
   chosen = np.zeros(scores.shape, bool)
   order = np.argsort(scores, axis=1)

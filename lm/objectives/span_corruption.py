@@ -1,4 +1,4 @@
-"""Fill in the spans that were taken out of a text (T5)."""
+"""Fill in the spans that were removed from a text (T5)."""
 
 import numpy as np
 
@@ -21,13 +21,13 @@ def span_corruption(
   """Returns the objective (Raffel et al. 2020, 3.1.4).
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    noise_density: The share of the tokens that are taken out.
-    mean_span: How many of them stand together on average.
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    noise_density: Fraction of the tokens that is removed.
+    mean_span: Mean length of a removed span.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   check_share('noise_density', noise_density)
   noise.check_span('mean_span', mean_span)

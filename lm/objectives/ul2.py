@@ -1,4 +1,4 @@
-"""Fill in little, much or all that follows, as a mode token says (UL2)."""
+"""Fill in little, much or all of the rest, as a mode token says (UL2)."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from lm.objectives.denoising import Corruption, Texts, denoising
 from lm.objectives.objective import Objective
 from lm.types import Form, UserError, Vocabulary
 
-# The mixture of Tay et al. (2023), table 1: how much is noise, and by mode.
-# What is sequential (S) ends the text: up to twice its quarter.
+# The mixture of Tay et al. (2023), table 1: the noise of each mode. Sequential
+# noise (S) is the end of the text: a quarter on average, and up to twice that.
 REGULAR = (noise.Spans(0.15, 3.0), noise.Spans(0.15, 8.0))
 EXTREME = (
   noise.Spans(0.5, 3.0),
@@ -35,13 +35,13 @@ def ul2(
   """Returns the objective, in which all seven denoisers are equally likely.
 
   Args:
-    form: How the model reads.
-    vocabulary: What its tokens are.
-    mode_ids: What stands in front of the source for modes R, S and X; (): the
+    form: Form of the model.
+    vocabulary: Vocabulary of the tokenizer.
+    mode_ids: Tokens that begin the source in modes R, S and X; () means the
       last three sentinels.
     prefix_visible: See `denoising`.
-    z_loss: See `cross_entropy`, as for the next.
-    label_smoothing: A share.
+    z_loss: See `cross_entropy`.
+    label_smoothing: See `cross_entropy`.
   """
   if len(mode_ids) not in (0, 3):
     raise UserError(
@@ -57,7 +57,7 @@ def ul2(
     sequential = (length, int(2 * SEQUENTIAL_DENSITY * length) + 1)
     in_spans = [spans.widths(length) for spans in DENOISERS if spans]
     source, target = np.max([sequential, *in_spans], axis=0)
-    return int(source) + 1, int(target)  # The mode goes before the source.
+    return int(source) + 1, int(target)  # The mode precedes the source.
 
   def corrupt(tokens, valid, index, seed):
     which = randomness.integers(seed, 'denoiser', index, len(DENOISERS))
@@ -66,7 +66,7 @@ def ul2(
     sequential = (which == SEQUENTIAL)[:, None]
     in_source = np.where(sequential, valid & ~chosen, texts.in_source)
     in_target = texts.in_target.copy()
-    in_target[:, ::2] &= ~sequential  # Nor is what follows marked there.
+    in_target[:, ::2] &= ~sequential  # No sentinel in the target, either.
     front = modes[MODES[which]][:, None]
     return Texts(
       np.concatenate([front, texts.source], axis=1),
@@ -91,7 +91,7 @@ def ul2(
 
 
 def noise_of(which, valid, index, seed):
-  """Returns the noise of each row, by the number of its denoiser."""
+  """Returns the noise mask of each row, given the number of its denoiser."""
   sizes = valid.sum(axis=1)
   most = np.floor(2 * SEQUENTIAL_DENSITY * sizes).astype(np.int64)
   drawn = randomness.integers(seed, 'sequential', index, np.maximum(most, 1))

@@ -1,1 +1,1 @@
-"""What computes attention; `lm.models.attention` chooses among them."""
+"""Attention kernels; `lm.models.attention` chooses among them."""

@@ -1,4 +1,4 @@
-"""What a kernel is asked to compute, as far as its conditions go."""
+"""The properties of an attention call that decide which kernels fit."""
 
 import re
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from lm.models.masks import Mask
 
 
 class Case(NamedTuple):
-  """What is known of an attention before it is compiled.
+  """What is known about an attention call before it is compiled.
 
   Attributes:
-    mask: What may be seen; a kernel asks which of its conditions are there.
-    num_queries: Of a row.
-    num_keys: Of a row.
-    head_dim: Features of a head.
-    dtype: Of queries, keys and values.
-    biased: Whether the scores have a bias by distance.
-    drops: Whether weights are dropped out.
+    mask: The mask; kernels check which of its conditions are present.
+    num_queries: Queries per row.
+    num_keys: Keys per row.
+    head_dim: Features per head.
+    dtype: Dtype of queries, keys and values.
+    biased: Whether a bias by distance is added to the scores.
+    drops: Whether dropout applies to the attention weights.
     cached: Whether the keys are those of a cache, for decoding.
-    divided: Whether each device has a part of a row's queries only.
-    platform: Of the devices: 'cpu', 'gpu' or 'tpu'.
+    divided: Whether the queries of a row are sharded over devices.
+    platform: Platform of the devices: 'cpu', 'gpu' or 'tpu'.
     capability: Of an NVIDIA GPU: (8, 0) is Ampere, (9, 0) Hopper; else None.
   """
 
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 def capability() -> tuple[int, int] | None:
-  """Returns the compute capability of an NVIDIA GPU; None: there is none."""
+  """Returns the compute capability of the NVIDIA GPU, or None without one."""
   stated = getattr(jax.local_devices()[0], 'compute_capability', '')
   found = re.fullmatch(r'(\d+)\.(\d+)', str(stated))
   return found and (int(found[1]), int(found[2]))

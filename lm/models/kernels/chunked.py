@@ -1,4 +1,4 @@
-"""Attention whose memory grows with the length, on any platform."""
+"""Attention with memory linear in the length, on any platform."""
 
 import jax
 import jax.numpy as jnp
@@ -19,16 +19,17 @@ def chunked(
   slots: Int[Array, '#B Q'] | None = None,
   bias: RelativeBias | None = None,
 ) -> Float[Array, 'B Q H K']:
-  """Holds the scores of `CHUNK` queries at a time, and computes them again on
-  the way back: memory grows with the length, not its square (Rabe and Staats
-  2021). Arguments as those of `lm.models.attention.attend`.
+  """Computes attention for `CHUNK` queries at a time (Rabe and Staats 2021).
+
+  Scores are recomputed in the backward pass, so that memory grows with the
+  length, not its square. Arguments as for `lm.models.attention.attend`.
   """
   length = query.shape[1]
   spare = -length % CHUNK
 
   def split(x):  # [B, Q, ...] to chunks, [N, B, CHUNK, ...].
     x = jnp.pad(x, [(0, 0), (0, spare)] + [(0, 0)] * (x.ndim - 2), 'edge')
-    # Strided, so that each chunk has its share of queries that are divided.
+    # Strided, so that every chunk has queries of each device if sharded.
     return jnp.moveaxis(x.reshape(x.shape[0], CHUNK, -1, *x.shape[2:]), 2, 0)
 
   slots = jnp.arange(length)[None] if slots is None else slots

@@ -1,8 +1,8 @@
 """cuDNN's fused attention on an NVIDIA GPU, through `jax.nn`.
 
-It knows of causality, a window and lengths. Other masks and a bias it takes as
-one matrix, so that their memory grows with the square of the length, though
-there is one for all heads or one for all rows.
+It supports causality, a window and lengths. Other masks and a bias are passed
+as a matrix, whose memory grows with the square of the length, though all heads
+or all rows share it.
 """
 
 from typing import Literal
@@ -27,7 +27,7 @@ AXES = {
 
 
 def refusal(case: Case) -> str | None:
-  """Returns why it cannot compute this; None: it can."""
+  """Returns why it cannot compute this, or None if it can."""
   if case.capability is None or case.capability < AMPERE:
     return 'it needs an NVIDIA GPU, Ampere or later'
   if case.dtype not in ('bfloat16', 'float16'):
@@ -60,11 +60,11 @@ def cudnn(
   bias: RelativeBias | None = None,
   implementation: Literal['cudnn', 'xla'] = 'cudnn',
 ) -> Float[Array, 'B Q H K']:
-  """Holds no scores. Arguments as those of `lm.models.attention.attend`.
+  """Attends without storing scores; see `lm.models.attention.attend`.
 
   Args:
-    implementation: Of `jax.nn.dot_product_attention`: with 'xla' the same
-      arguments are computed anywhere, for tests.
+    implementation: Of `jax.nn.dot_product_attention`; 'xla' computes the same
+      on any platform, for tests.
   """
   arrays, axes = {'query': query, 'key': key, 'value': value}, dict(AXES)
   slots, keys = (jnp.arange(x.shape[1])[None] for x in (query, key))
@@ -100,7 +100,7 @@ def cudnn(
 
 
 def _needs_matrix(mask: Mask, biased: bool) -> bool:
-  """Whether cuDNN can be told what may be seen only pair by pair."""
+  """Whether the mask can be passed to cuDNN only as a matrix."""
   others = (mask.split_heads, mask.segment_ids, mask.prefix)
   if any(x is not None for x in others):
     return True
@@ -113,10 +113,10 @@ def _needs_matrix(mask: Mask, biased: bool) -> bool:
 def _valid_first(
   valid: Bool[Array, 'B T'], *arrays: Shaped[Array, 'B T H K']
 ) -> tuple[Shaped[Array, 'B T H K'] | Int[Array, 'B'], ...]:
-  """Returns the arrays with what is valid before what is not, and how many.
+  """Returns the arrays with valid entries first, and the number of these.
 
-  Where no order is asked of the keys, any of them may come first; so padding
-  may stand anywhere in a row. What is not valid is 0, and so is its gradient.
+  If the mask does not depend on the order of keys, they may be permuted, so
+  padding may be anywhere in a row. Invalid entries and their gradients are 0.
   """
   order = jnp.argsort(~valid, axis=1, stable=True)
   lengths = jnp.sum(valid, axis=1, dtype=jnp.int32)
@@ -130,5 +130,5 @@ def _valid_first(
     jnp.where(kept[:, :, None, None], take(x, order), jnp.zeros((), x.dtype))
     for x in arrays
   )
-  # Of a row without tokens one is read, which gives 0 and not NaN.
+  # A row without tokens attends to one entry, which gives 0 and not NaN.
   return *moved, jnp.maximum(lengths, 1)

@@ -1,4 +1,4 @@
-"""Attention that holds the scores of all pairs."""
+"""Attention that stores the scores of all pairs."""
 
 from collections.abc import Callable
 
@@ -20,9 +20,9 @@ def plain(
   dropout: Callable[[Array], Array] | None = None,
   bias: RelativeBias | None = None,
 ) -> Float[Array, 'B Q H K']:
-  """Computes what every other kernel is compared with.
+  """Computes attention as a reference for all other kernels.
 
-  Arguments as those of `lm.models.attention.attend`.
+  Arguments as for `lm.models.attention.attend`.
   """
   read_by = weights(query, key, mask, slots, bias).astype(value.dtype)
   if dropout is not None:
@@ -37,9 +37,9 @@ def weights(
   slots: Int[Array, '#B Q'] | None = None,
   bias: RelativeBias | None = None,
 ) -> Float[Array, 'B H Q T']:
-  """Returns how much each query reads of each key, in float32.
+  """Returns the attention weights, in float32.
 
-  Arguments as those of `lm.models.attention.attend`.
+  Arguments as for `lm.models.attention.attend`.
   """
   scores = product('BQHK,BTHK->BHQT', query, key)
   keys = jnp.arange(key.shape[1])[None]
@@ -47,6 +47,6 @@ def weights(
   if bias is not None:
     scores += bias.dense(slots, keys)
   seen = mask.dense(slots, keys)
-  if seen is not None:  # Not -inf: a row that sees nothing must not be NaN.
+  if seen is not None:  # Not -inf: a query without keys must not give NaN.
     scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min)
   return jax.nn.softmax(scores, axis=-1)

@@ -1,4 +1,4 @@
-"""A kernel on every device of a mesh, each with its share of rows and heads."""
+"""Runs a kernel on every device of a mesh, on its shard of rows and heads."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,18 +15,18 @@ def on_each_device(
   axes: Mapping[str, str],
   out: str,
 ) -> Array:
-  """Returns what `compute` gives, each device doing its share of it.
+  """Returns the result of `compute`, of which each device computes its shard.
 
-  The compiler cannot divide a kernel as it divides a product: it would gather
-  all rows and heads on every device. Rows and heads need nothing of each other,
-  so each device calls the kernel for its own. Without a mesh it is one call.
+  The compiler cannot partition a kernel as it partitions a matmul: it would
+  gather all rows and heads on every device. Rows and heads are independent, so
+  each device calls the kernel for its own. Without a mesh, it is called once.
 
   Args:
-    compute: Takes `arrays` by name and returns an array as the one named `out`.
-    arrays: What is divided.
-    axes: The letters of their axes, which `lm.parallel.mesh` places; a dot is
-      an axis that all devices have whole.
-    out: The array whose shape and axes the answer has.
+    compute: Takes `arrays` by name and returns an array like that named `out`.
+    arrays: The arrays to shard.
+    axes: The letters of their axes, which `lm.parallel.mesh` maps to the mesh;
+      a dot is a replicated axis.
+    out: The array that has the shape and axes of the result.
   """
   if jax.sharding.get_abstract_mesh().empty or not nn.get_logical_axis_rules():
     return compute(**arrays)
@@ -36,19 +36,19 @@ def on_each_device(
     return P(*(place(*axis) for axis in zip(axes[name].split(), shape)))
 
   def place(letter, size):
-    # A few rows that make parameters, say: every device has them all.
+    # Too few rows, as in initialisation, are replicated.
     return _names(letter) if size % count(letter) == 0 else None
 
   return jax.shard_map(
     lambda arrays: compute(**arrays),
     in_specs=({name: spec(name) for name in arrays},),
     out_specs=spec(out),
-    check_vma=False,  # Which Pallas does not tell.
+    check_vma=False,  # Pallas does not support it.
   )(dict(arrays))
 
 
 def count(letter: str) -> int:
-  """Returns how many parts of an axis of activations the devices have."""
+  """Returns the number of shards of an axis of activations."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return 1
@@ -56,6 +56,6 @@ def count(letter: str) -> int:
 
 
 def _names(letter: str) -> tuple[str, ...]:
-  """Returns the axes of the mesh over which an activation's is divided."""
+  """Returns the mesh axes over which an axis of activations is sharded."""
   names = dict(nn.get_logical_axis_rules()).get(letter) or ()
   return (names,) if isinstance(names, str) else tuple(names)

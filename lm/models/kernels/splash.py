@@ -1,4 +1,4 @@
-"""Splash attention: a fused kernel on TPUs, written in Pallas by jax's authors."""
+"""Splash attention: JAX's own fused kernel for TPUs, written in Pallas."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from lm.models.kernels.case import Case
 from lm.models.kernels.shares import on_each_device
 from lm.models.masks import Mask
 
-LANES = 128  # Of a TPU's vector unit; lengths are multiples of it.
-BLOCKS = (512, 256, 128)  # The longest that divides a row is used.
+LANES = 128  # Of a TPU's vector unit; lengths must be multiples of it.
+BLOCKS = (512, 256, 128)  # The longest that divides the length is used.
 AXES = {
   'query': 'B L H K',
   'key': 'B T H K',
@@ -20,7 +20,7 @@ AXES = {
 
 
 def refusal(case: Case) -> str | None:
-  """Returns why it cannot compute this; None: it can."""
+  """Returns why it cannot compute this, or None if it can."""
   if case.platform != 'tpu':
     return (
       f'it needs a TPU, and the devices here are of the kind {case.platform}'
@@ -49,17 +49,17 @@ def splash(
   mask: Mask,
   interpret: bool = False,
 ) -> Float[Array, 'B Q H K']:
-  """Holds no scores. Arguments as those of `lm.models.attention.attend`.
+  """Attends without storing scores; see `lm.models.attention.attend`.
 
   Args:
-    interpret: Runs it step by step on any platform, for tests.
+    interpret: Runs the kernel in an interpreter on any platform, for tests.
   """
   arrays = {'query': query, 'key': key, 'value': value} | _documents(
     mask, query
   )
 
   def compute(query, key, value, own=None, ids=None):
-    # Imported here, as it takes a second, and is of use on a TPU alone.
+    # Imported here, since it takes a second and is only needed on a TPU.
     from jax.experimental.pallas.ops.tpu import splash_attention
 
     ids = None if ids is None else splash_attention.SegmentIds(own, ids)
@@ -72,7 +72,7 @@ def splash(
 
 
 def _kernel(splash_attention, mask, shape, interpret):
-  """Returns what computes the heads of one row, `[H, L, K]`."""
+  """Returns the kernel for the heads of one row, `[H, L, K]`."""
   heads, lengths = shape[0], shape[1:]
   if mask.window is not None:
     seen = splash_attention.LocalMask(lengths, (mask.window - 1, 0), 0)
@@ -99,7 +99,7 @@ def _kernel(splash_attention, mask, shape, interpret):
 
 
 def _documents(mask: Mask, query: Array) -> dict[str, Int[Array, 'B _']]:
-  """Returns the documents of queries and keys, padding being of none."""
+  """Returns the documents of queries and keys; padding belongs to none."""
   ids = mask.segment_ids
   if ids is None and mask.valid is None:
     return {}
