@@ -1,4 +1,4 @@
-"""Flat arrays in files: written bit by bit, checked, mapped into memory."""
+"""Flat arrays in files: written incrementally, checksummed, memory-mapped."""
 
 import hashlib
 import pathlib
@@ -11,7 +11,7 @@ from lm.types import UserError
 
 
 class ArrayFile:
-  """A file that an array is appended to."""
+  """A file that arrays are appended to."""
 
   def __init__(self, path: pathlib.Path):
     self.path = path
@@ -27,7 +27,7 @@ class ArrayFile:
     self._stream.close()
 
   def append(self, array: Integer[np.ndarray, 'N']) -> None:
-    """Writes an array behind those before it, which are of its type."""
+    """Appends an array, of the same dtype as those before it."""
     data = np.ascontiguousarray(array).data
     self._stream.write(data)
     self._sha256.update(data)
@@ -35,16 +35,16 @@ class ArrayFile:
     self.size += data.nbytes
 
   def meta(self) -> dict[str, Any]:
-    """Returns what `map_file` and `verify` have to know of it."""
+    """Returns the metadata that `map_file` and `verify` need."""
     sha256 = self._sha256.hexdigest()
     return {'dtype': self.dtype, 'size': self.size, 'sha256': sha256}
 
 
 def map_file(path: pathlib.Path, meta: dict[str, Any]) -> np.ndarray:
-  """Returns the array in a file, of which only what is looked at is read.
+  """Returns the array in a file as a memory map, which is read on access.
 
   Raises:
-    UserError: The file is cut short.
+    UserError: The file is truncated.
   """
   size = path.stat().st_size if path.exists() else 0
   if size != meta['size']:
@@ -56,10 +56,10 @@ def map_file(path: pathlib.Path, meta: dict[str, Any]) -> np.ndarray:
 
 
 def verify(path: pathlib.Path, meta: dict[str, Any]) -> None:
-  """Reads a whole file, as is due after a copy.
+  """Checks the SHA-256 of a whole file, such as a copy.
 
   Raises:
-    UserError: It is not what was written.
+    UserError: The file is not what was written.
   """
   with path.open('rb') as stream:
     sha256 = hashlib.file_digest(stream, 'sha256').hexdigest()

@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all."""
+"""Files and directories that appear complete or not at all."""
 
 import contextlib
 import errno
@@ -10,8 +10,8 @@ import shutil
 import socket
 from collections.abc import Iterator
 
-# What this process writes at the moment; beside each target, under a name that
-# tells who writes it: `target~host~process~random.tmp`.
+# The paths that this process is writing. Each lies beside its target and is
+# named after its writer: `target~host~process~random.tmp`.
 _ours: set[pathlib.Path] = set()
 
 
@@ -30,7 +30,7 @@ def new_file(target: pathlib.Path) -> Iterator[pathlib.Path]:
 def new_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a directory to fill, which becomes `target` if nothing is raised.
 
-  Where another process made `target` in the meantime, that one stays.
+  If another process has made `target` in the meantime, that one is kept.
   """
   with _temporary(target) as path:
     path.mkdir()
@@ -48,9 +48,9 @@ def new_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def locked(target: pathlib.Path) -> Iterator[None]:
-  """Lets one process of this machine at a time work on what becomes `target`.
+  """Lets only one process of this machine at a time make `target`.
 
-  The system lets go when a process ends, however it does.
+  The system releases the lock when a process ends, however it ends.
   """
   target.parent.mkdir(parents=True, exist_ok=True)
   with target.with_name(f'.{target.name}.lock').open('w') as file:
@@ -59,7 +59,7 @@ def locked(target: pathlib.Path) -> Iterator[None]:
 
 
 def remove(target: pathlib.Path) -> None:
-  """Removes a directory so that nobody meets half of it."""
+  """Removes a directory atomically, so that no process sees half of it."""
   with _temporary(target) as path, contextlib.suppress(FileNotFoundError):
     os.rename(target, path)
 
@@ -88,11 +88,11 @@ def _delete(path: pathlib.Path) -> None:
 
 
 def _is_left_over(path: pathlib.Path) -> bool:
-  """Whether the process that wrote it is gone; of other hosts, never."""
+  """Whether the writing process is gone; always False for other hosts."""
   host, process = path.name.split('~')[-3:-1]
   if host != socket.gethostname() or path in _ours:
     return False
-  if int(process) == os.getpid():  # A restarted container counts from 1 again.
+  if int(process) == os.getpid():  # A restarted container reuses its ids.
     return True
   try:
     os.kill(int(process), 0)

@@ -1,20 +1,20 @@
-"""Token stores built by Apache Beam: on many processes, or many machines.
+"""Builds token stores with Apache Beam, on many processes or many machines.
 
-The store has the bytes that one machine would have given it, so nothing else
-needs to know. Beam tokenizes the parts of a corpus into `token_shards`; then
-this process puts them together. All machines must see the files of the text and
-the cache under the same paths, and have this package.
+The store is byte-identical to one built on a single machine, so nothing else
+needs to know. Beam tokenizes the parts of a corpus into `token_shards`; this
+process then merges them. All machines must see the files of the text and the
+cache under the same paths, and have this package.
 
-What is divided, and what is not: the files of `text` and `jsonl` in parts of
-some 64 megabytes, but a `.gz` never; `tfds` by examples; `wikitext` by file.
-With `split='tail'` all files are one text, which a machine holds in memory, and
-what comes with this project is one part too. Learning a tokenizer, hashing the
-files for the name of the store, and putting the shards together are the work of
+What is split, and what is not: the files of `text` and `jsonl` into parts of
+about 64 megabytes, except `.gz` files; `tfds` by examples; `wikitext` by file.
+With `split='tail'` all files are one text, held in memory by one machine, and
+each corpus that comes with this project is one part too. Training a tokenizer,
+hashing the files for the name of the store and merging the shards are done by
 this process alone, at the speed of its disk.
 
-Tried: the direct runner, in one process and in several, of which some were
-killed; Flink's and Spark's as far as Beam's own server, without a cluster behind
-it. Of Dataflow's only the options are tried.
+Tested: the direct runner, in one process and in several, some of them killed;
+the Flink and Spark runners up to Beam's own server, without a cluster behind
+it. For Dataflow, only the options are tested.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from lm.types import UserError
 
 TRIES = 3
 LOST = 75  # The exit status of a pipeline whose worker was killed.
-SECONDS = 60  # Between two lines of progress.
+SECONDS = 60  # Between two progress messages.
 
 
 def build(
@@ -53,26 +53,26 @@ def build(
 ) -> None:
   """Tokenizes one side of a corpus into a store, as `token_store.build` does.
 
-  What was made before a failure is kept beside `directory`, and found by the
-  next build of the same.
+  Shards made before a failure are kept beside `directory`, and reused by the
+  next build of the same store.
 
   Args:
     corpus: The text.
     side: 'train' or 'validation'.
-    tokenizer: Cuts it into tokens.
-    directory: Where the store will be, once it is whole.
-    end_of_text: Whether the tokenizer's is put behind every document.
-    workers: Is left to the runner.
-    words: What tells where they begin; see `lm.data.tokenization`.
-    runner: One of Beam's.
-    flags: Its options.
+    tokenizer: The tokenizer.
+    directory: Where the finished store will be.
+    end_of_text: Whether the tokenizer's end token follows every document.
+    workers: Unused: the runner decides.
+    words: What determines where words begin; see `lm.data.tokenization`.
+    runner: The name of a Beam runner.
+    flags: Options of the runner.
 
   Raises:
-    UserError: The text is not as it should be, or the runner failed.
+    UserError: The text is invalid, or the runner failed.
   """
   del workers
   tokenization.check_end(tokenizer, end_of_text)
-  next(corpus.documents(side))  # Is refused here if there is none.
+  next(corpus.documents(side))  # Raises here if there is none.
   shards = directory.with_name(f'{directory.name}.parts-of-{text_files.PART}')
   job = Job(corpus.parts, side, tokenizer, end_of_text, words)
   token_shards.begin(shards, job)
@@ -82,7 +82,7 @@ def build(
 
 
 def clean(directory: pathlib.Path) -> None:
-  """Removes the shards of a store that is whole, as after a kill."""
+  """Removes the shards of a finished store, also those left by a kill."""
   for path in directory.parent.glob(f'{directory.name}.parts-of-*'):
     shutil.rmtree(path, ignore_errors=True)
 
@@ -90,7 +90,7 @@ def clean(directory: pathlib.Path) -> None:
 def _run(
   runner: str, flags: Sequence[str], shards: pathlib.Path, total: int
 ) -> None:
-  """Makes all shards, in a process that is started anew if one was killed."""
+  """Makes all shards, in a process that is restarted if a worker is killed."""
   log = shards / 'beam.log'
   logging.info('%s makes %d shards. Its log: %s', runner, total, log)
   for _ in range(TRIES):
@@ -130,7 +130,7 @@ def _try(
       process.join(SECONDS)
       made = token_shards.num_made(shards)
       logging.info('%d of %d shards are made.', made, total)
-  finally:  # None of its workers stays.
+  finally:  # Leave none of its workers running.
     with contextlib.suppress(ProcessLookupError):
       os.killpg(process.pid, signal.SIGKILL)
   return process.exitcode
@@ -139,25 +139,25 @@ def _try(
 def _pipeline(
   runner: str, flags: list[str], shards: pathlib.Path, total: int
 ) -> None:
-  """Is all that a process does which leads a group with its workers."""
+  """Runs the pipeline, as the leader of a process group with its workers."""
   os.setsid()
   threading.Thread(target=_end_with_parent, daemon=True).start()
   threading.excepthook = _end_without_worker
   log = os.open(shards / 'beam.log', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
   os.dup2(log, sys.stderr.fileno())
-  from lm.data import beam_pipeline  # What it says belongs in the log.
+  from lm.data import beam_pipeline  # Its output belongs in the log.
 
   beam_pipeline.run(runner, flags, shards, total)
 
 
 def _end_with_parent() -> None:
-  """Ends this group when the process that waits for it was killed."""
+  """Ends this process group when the process that waits for it is killed."""
   multiprocessing.parent_process().join()
   os.killpg(0, signal.SIGKILL)
 
 
 def _end_without_worker(error: threading.ExceptHookArgs) -> None:
-  """Ends this process when a worker of it has: Beam would wait for ever."""
+  """Ends this process when one of its workers dies: Beam would wait forever."""
   threading.__excepthook__(error)
   if error.thread is not None and error.thread.name == 'run_worker':
     os._exit(LOST)

@@ -1,4 +1,4 @@
-"""The pipeline of Apache Beam that makes shards of tokens."""
+"""The Apache Beam pipeline that makes shards of tokens."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from lm.types import UserError
 
 
 def check(runner: str, flags: Sequence[str]) -> None:
-  """Raises UserError unless a runner is there and takes these options."""
+  """Raises UserError unless a runner exists and accepts these options."""
   given = ', '.join(flags)
   known = PipelineOptions([]).get_all_options()
   complaint = io.StringIO()
@@ -24,7 +24,7 @@ def check(runner: str, flags: Sequence[str]) -> None:
     with contextlib.redirect_stderr(complaint):
       options = PipelineOptions(list(flags))
       unknown = options.get_all_options(retain_unknown_options=True).keys()
-  except SystemExit as error:  # So argparse ends.
+  except SystemExit as error:  # Raised by argparse.
     reason = complaint.getvalue().strip().rpartition('error: ')[-1]
     raise UserError(
       f'--runner_options are {given}, which Beam refuses: {reason}.'
@@ -63,19 +63,19 @@ def run(
 
 
 class _MakeShard(beam.DoFn):
-  """Makes the shard of a number."""
+  """Makes the shard with a given number."""
 
   def __init__(self, shards: pathlib.Path):
     self.shards = shards
 
   def setup(self) -> None:
     """Reads the job, once for all shards of a worker."""
-    # There are as many workers as cores to use: a thread each is enough.
+    # There is one worker for each core to use: a thread each is enough.
     os.environ['TOKENIZERS_PARALLELISM'] = 'false'
     self.job = token_shards.job(self.shards)
 
   def process(self, number: int) -> Iterator[dict[str, Any]]:
-    """Yields what the index says of it."""
+    """Yields the shard's entry in the index."""
     yield token_shards.make(self.shards, self.job, number)
 
 
@@ -84,8 +84,8 @@ def _write_index(entries: list[dict[str, Any]], shards: pathlib.Path) -> None:
 
 
 def _runner(name: str) -> Any:
-  """Returns a runner; the direct one is Python's.
+  """Returns a runner; for the direct one, Python's own.
 
-  Beam would rather download a program for it, which knows no processes.
+  Beam would otherwise download a program for it that has no multiprocessing.
   """
   return FnApiRunner() if name == 'DirectRunner' else name

@@ -1,9 +1,9 @@
-"""Rows of many lengths, in batches of rows that are about as long.
+"""Batches of rows of similar length, for rows of many lengths.
 
 A compiled step has one width, so a batch is as wide as its bucket, of which
-there are few. Every batch of an epoch is of one bucket; what does not fill a
-batch goes into the next wider one, so an epoch has as few batches as its rows
-allow, and only the last of the widest is filled up.
+there are few. Every batch of an epoch is of one bucket; rows that do not fill a
+batch go into the next wider one, so an epoch has as few batches as its rows
+allow, and only the last batch of the widest bucket is padded with filler rows.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ from jaxtyping import Int, Shaped
 from lm.data import randomness
 from lm.types import Examples, UserError
 
-FILLER = -1  # Stands for a row that is none.
+FILLER = -1  # Stands for a filler row.
 LEAST = 8  # The narrowest bucket.
 
 
 @dataclasses.dataclass(frozen=True)
 class Ragged:
-  """Rows of different lengths, one behind the other.
+  """Rows of different lengths, concatenated.
 
   Attributes:
-    values: Of all rows.
-    offsets: Where each begins, and the last ends.
+    values: The values of all rows.
+    offsets: Where each row begins, then where the last one ends.
   """
 
   values: Shaped[np.ndarray, 'M']
@@ -37,14 +37,14 @@ class Ragged:
   def of(
     cls, rows: Sequence[Shaped[np.ndarray, '_']], dtype: Any = np.int32
   ) -> 'Ragged':
-    """Returns rows that are given one by one."""
+    """Returns the concatenation of a sequence of rows."""
     sizes = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.concatenate([np.zeros(0, dtype), *rows]).astype(dtype)
     return cls(values, np.concatenate([[0], np.cumsum(sizes)]))
 
   @property
   def sizes(self) -> Int[np.ndarray, 'N']:
-    """How long each row is."""
+    """The length of each row."""
     return np.diff(self.offsets)
 
   def row(self, number: int | np.integer) -> Shaped[np.ndarray, '_']:
@@ -54,7 +54,7 @@ class Ragged:
   def padded(
     self, rows: Int[np.ndarray, 'B'], width: int
   ) -> Shaped[np.ndarray, 'B width']:
-    """Returns these rows, filled up with 0; `FILLER` is all 0."""
+    """Returns these rows, zero-padded to `width`; `FILLER` is all 0."""
     start = self.offsets[rows]
     sizes = np.where(rows == FILLER, 0, self.sizes[rows])
     column = np.arange(width)
@@ -69,10 +69,10 @@ class Table(NamedTuple):
   """Encoded examples, by column.
 
   Attributes:
-    ragged: Columns of one number for each token, by axis and name:
-      `{'source': {'source': ...}, 'target': {...}}`. Those of one axis are
-      equally long.
-    single: Columns of one number for each example.
+    ragged: Columns with one number per token, by axis and name:
+      `{'source': {'source': ...}, 'target': {...}}`. Columns of one axis have
+      rows of the same lengths.
+    single: Columns with one number per example.
   """
 
   ragged: Mapping[str, Mapping[str, Ragged]]
@@ -85,13 +85,13 @@ class Table(NamedTuple):
     return len(column.offsets) - 1
 
   def sizes(self, axis: str) -> Int[np.ndarray, 'N']:
-    """Returns how long each row is on an axis."""
+    """Returns the length of each row on an axis."""
     return next(iter(self.ragged[axis].values())).sizes
 
   def examples(
     self, rows: Int[np.ndarray, 'B'], widths: Mapping[str, int]
   ) -> dict[str, np.ndarray]:
-    """Returns rows as arrays, `valid` for each axis, and which are `real`."""
+    """Returns padded rows, their sizes on each axis, and which are `real`."""
     real = rows != FILLER
     made = {'real': real}
     for axis, columns in self.ragged.items():
@@ -108,8 +108,8 @@ class Plan(NamedTuple):
   """The batches of an epoch.
 
   Attributes:
-    rows: Which row is where; `FILLER` where there is none.
-    bucket: Of each batch.
+    rows: The rows of each batch; `FILLER` where there is none.
+    bucket: The bucket of each batch.
   """
 
   rows: Int[np.ndarray, 'M B']
@@ -118,13 +118,13 @@ class Plan(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Bucketed:
-  """A table in batches; a `Source` whose indices are asked for by the batch.
+  """A table in batches; a `Source` whose indices are requested by batch.
 
   Attributes:
     table: The rows.
-    batch_size: Rows of a batch, all hosts together.
-    widths: Of each bucket by axis, growing.
-    seed: Of the order; None for one pass.
+    batch_size: Rows per batch, over all hosts.
+    widths: The widths of each bucket by axis, increasing.
+    seed: Seed of the order; None for a single pass in order.
   """
 
   table: Table
@@ -134,7 +134,7 @@ class Bucketed:
 
   @functools.cached_property
   def size(self) -> int:
-    """How many places for rows the batches of an epoch have."""
+    """The number of rows in the batches of an epoch, filler included."""
     return -(-self.table.size // self.batch_size) * self.batch_size
 
   @functools.cached_property
@@ -148,16 +148,16 @@ class Bucketed:
     return np.max(fitting, axis=0)
 
   def rows_at(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns which rows these places of one batch hold."""
+    """Returns the rows at these indices, which are of one batch."""
     return self._place(index)[0]
 
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
-    """Returns the examples in these places of one batch."""
+    """Returns the examples at these indices, which are of one batch."""
     rows, bucket = self._place(index)
     return self.table.examples(rows, self.widths[bucket])
 
   def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns what is random about them is drawn from."""
+    """Returns the counter that each example's randomness is drawn from."""
     return index
 
   def _place(self, index):
@@ -202,9 +202,9 @@ def _plan(source: Bucketed, epoch: int) -> Plan:
 
 
 def fill(rows: Iterable[Int[np.ndarray, '_']], batch_size: int) -> Plan:
-  """Returns batches of the rows of each bucket.
+  """Returns batches, given the rows of each bucket.
 
-  Of 2 rows each: 0 1 2 | 3 4 gives 0 1, then 2 3 of the second, and 4 -1.
+  In batches of 2, 0 1 2 | 3 4 gives 0 1, then 2 3 and 4 -1 of bucket 1.
   """
   batches, kinds, over = [], [], np.zeros(0, np.int64)
   buckets = list(rows)
@@ -228,8 +228,8 @@ def widths(
 
   Args:
     most: The longest row on each axis.
-    boundaries: Widths; (): an eighth, a quarter, a half and the whole of the
-      longest, but none under 8.
+    boundaries: Widths; () means an eighth, a quarter, a half and the whole of
+      the longest, but none under 8.
   """
   longest = max(most.values())
   if not boundaries:

@@ -1,8 +1,8 @@
-"""Where text comes from: documents, each for training or for validation.
+"""Sources of text: documents, each for training or for validation.
 
-A document's side is decided by a hash of its text and by nothing else. So the
-sides do not change when files are added, moved or reordered, and two copies of
-a document are never on different sides.
+Unless its source is already split, a document's side depends only on a hash of
+its text. So sides do not change when files are added, moved or reordered, and
+two copies of a document are never on different sides.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from lm.types import UserError
 
 SIDES = ('train', 'validation')
 SPLITS = ('document', 'tail')
-# Raise it when the same files and settings begin to give other text.
+# Increment this when the same files and settings begin to give other text.
 READING = 1
 
 DIALOGUES = pathlib.Path(__file__).with_name('dialogues.jsonl')
@@ -33,11 +33,11 @@ class Corpus:
   """Text that is the same whenever it is read.
 
   Attributes:
-    name: What it is, for people and file names.
+    name: A name for messages and file names.
     parts: Each yields the documents of one side in a part of the text; can be
-      pickled, and read wherever the files are.
-    files: The files whose bytes decide the text.
-    settings: What else decides the text and its sides.
+      pickled, and called wherever the files are.
+    files: The files whose bytes determine the text.
+    settings: What else determines the text and its sides.
   """
 
   name: str
@@ -46,10 +46,10 @@ class Corpus:
   settings: tuple
 
   def documents(self, split: str) -> Iterator[str]:
-    """Yields the documents of split 'train' or 'validation', in one order.
+    """Yields the documents of split 'train' or 'validation', in a fixed order.
 
     Raises:
-      UserError: There are none, or something in the files is not as it should.
+      UserError: There are none, or a file is invalid.
     """
     if split not in SIDES:
       raise ValueError(f'split is {split!r}, but a corpus has {SIDES}.')
@@ -68,7 +68,7 @@ class Corpus:
     yield from documents
 
   def fingerprint(self) -> str:
-    """Returns a hash of all that decides the text and its sides."""
+    """Returns a hash of everything that determines the text and its sides."""
     settings = json.dumps((READING, *self.settings))
     total = hashlib.sha256(settings.encode())
     for file in self.files:
@@ -84,20 +84,21 @@ def build(
   split: str = 'document',
   validation: float = 0.1,
 ) -> Corpus:
-  """Returns the text that a config asks for.
+  """Returns the corpus that a config specifies.
 
   Args:
     source: A name in `SOURCES`.
     path: For `text`, `jsonl` and `wikitext` a file or a glob (`**` for
-      sub-directories), or the URL of one, unpacked if its name ends in `.gz`; for `tfds` a dataset's name or
-      `package.module:Class`. The others have their text with them.
-    field: Which field (`jsonl`) or feature (`tfds`) holds a document's text.
+      sub-directories), or the URL of one, decompressed if its name ends in
+      `.gz`; for `tfds` a dataset's name or `package.module:Class`. The other
+      sources come with their text.
+    field: The field (`jsonl`) or feature (`tfds`) with a document's text.
     split: `document`: each document is on one side; in the files of `text`, a
-      blank line ends a document (as in BERT). `tail`, for `text` alone: all
+      blank line ends a document (as in BERT). `tail`, for `text` only: all
       files are one text, read into memory, whose end is for validation (as in
       nanoGPT).
-    validation: The share of the documents or of the characters. A TFDS dataset
-      with a validation split of its own keeps that instead.
+    validation: The share for validation, of documents or of characters. A TFDS
+      dataset with its own validation split uses that instead.
   """
   _check(source, path, split, validation)
   return SOURCES[source](path, field, split, validation)
@@ -153,19 +154,19 @@ def _by_hash(
 def _hashed(
   readers: Iterable[Callable[[], Iterable[str]]], validation: float
 ) -> tuple[Callable[[str], Iterator[str]], ...]:
-  """Returns the parts that readers make, each document's side decided by hash."""
+  """Returns a part for each reader, with sides decided by hash."""
   return tuple(functools.partial(_by_hash, r, validation) for r in readers)
 
 
 def _on_side(
   own: str, every: Callable[[], Iterator[str]], split: str
 ) -> Iterator[str]:
-  """Yields what a publisher has put on side `own`."""
+  """Returns the documents if `split` is their side `own`, else none."""
   return every() if split == own else iter(())
 
 
 def _text(path: str, field: str, split: str, validation: float) -> Corpus:
-  """Files of text: a document is a run of lines between blank ones."""
+  """Text files: a document is a run of lines between blank ones."""
   del field
   files = text_files.find(path)
   if split == 'tail':
@@ -198,7 +199,7 @@ def _ends(
 
 
 def _jsonl(path: str, field: str, split: str, validation: float) -> Corpus:
-  """Files of a JSON object a line: a document is the text in one field."""
+  """JSON lines files: a document is the text in one field of an object."""
   del split
   files = text_files.find(path)
   readers = (
@@ -214,7 +215,7 @@ def _jsonl(path: str, field: str, split: str, validation: float) -> Corpus:
 
 
 def _tfds(path: str, field: str, split: str, validation: float) -> Corpus:
-  """A dataset of TFDS: a document is the text of one feature."""
+  """A TFDS dataset: a document is the text of one feature."""
   del split
   from lm.data import tfds_text  # Importing TFDS takes a second.
 
@@ -240,7 +241,7 @@ def _tfds(path: str, field: str, split: str, validation: float) -> Corpus:
 
 def _wikitext(path: str, field: str, split: str, validation: float) -> Corpus:
   """WikiText's files: a document is an article, detokenized."""
-  del field, split, validation  # Its files are divided already.
+  del field, split, validation  # Its files are already split.
   found = wikitext.sides(text_files.find(path))
   return Corpus(
     name=_name('wikitext', pathlib.Path(path).name),
@@ -257,7 +258,7 @@ def _wikitext(path: str, field: str, split: str, validation: float) -> Corpus:
 
 
 def _stdlib(path: str, field: str, split: str, validation: float) -> Corpus:
-  """English of Python's own: a document is a help topic or a docstring."""
+  """English from Python itself: a document is a help topic or a docstring."""
   del path, field, split
   return Corpus(
     name='stdlib',

@@ -1,4 +1,4 @@
-"""The text of a config, tokenized: from a source's name to two token stores."""
+"""Tokenized text: from the name of a source to two token stores."""
 
 import dataclasses
 import functools
@@ -33,7 +33,7 @@ from lm.data.tokenizers import Tokenizer
 from lm.types import UserError
 
 T = TypeVar('T')
-MIXTURE = 'mixture'  # What `config.data.source` says of several corpora.
+MIXTURE = 'mixture'  # The `config.data.source` for several corpora.
 
 
 PACKINGS: dict[str, Callable[[TokenStore, Request], Source]] = {
@@ -46,16 +46,16 @@ PACKINGS: dict[str, Callable[[TokenStore, Request], Source]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Text for training and for validation, and how examples are made of it.
+  """Text for training and for validation, and how examples are made from it.
 
   Attributes:
-    tokenizer: What cuts all of it into tokens; if learned, from the text for
-      training alone.
-    tokenize: Makes the tokens of a split of each corpus, or finds them.
-    weights: How much there is of each corpus in training.
-    length: The tokens of an example.
-    packing: How they are put together, a name in `PACKINGS`.
-    rules: More of how examples are made: fields of `sources.Request`.
+    tokenizer: The tokenizer of all text; if learned, from the training text
+      only.
+    tokenize: Returns the token stores of a split, one per corpus.
+    weights: The weight of each corpus in training.
+    length: Tokens per example.
+    packing: How examples are made from documents: a name in `PACKINGS`.
+    rules: Further settings of the examples: fields of `sources.Request`.
   """
 
   tokenizer: Tokenizer
@@ -72,12 +72,12 @@ class Dataset:
 
   @functools.cached_property
   def train(self) -> tuple[TokenStore, ...]:
-    """The tokens to learn from, of each corpus."""
+    """The tokens to train on, one store per corpus."""
     return self.tokenize('train')
 
   @functools.cached_property
   def validation(self) -> tuple[TokenStore, ...]:
-    """The tokens to be tested on, of each corpus."""
+    """The tokens to evaluate on, one store per corpus."""
     return self.tokenize('validation')
 
   def source(
@@ -93,11 +93,11 @@ class Dataset:
 
     Args:
       split: 'train' or 'validation'.
-      example_length: How many tokens an objective needs for `length` of them.
-      seed: Of their order; None for one pass as they stand.
-      reads: What an objective reads beside the tokens.
-      marks: Whether it reads packed documents between marks.
-      batch_size: Of the batches; all rows are equally long, whatever it is.
+      example_length: How many tokens an objective needs for `length` inputs.
+      seed: Seed of their order; None for a single pass in order.
+      reads: What an objective reads besides the tokens.
+      marks: Whether packed documents stand between special tokens.
+      batch_size: Unused, since all rows have the same length.
     """
     del batch_size
     stores = self.train if split == 'train' else self.validation
@@ -127,7 +127,7 @@ def tokenize_here(
   workers: int,
   words: str,
 ) -> None:
-  """Makes the token store of one side of a corpus on this machine."""
+  """Builds the token store of one side of a corpus on this machine."""
   token_store.build(
     corpus.documents(side),
     tokenizer,
@@ -158,37 +158,37 @@ def build(
   workers: int = 0,
   make_store: Callable[..., None] = tokenize_here,
 ) -> Dataset:
-  """Returns the text that a config asks for, tokenized when it is first used.
+  """Returns the dataset that a config specifies, tokenized on first use.
 
-  It is tokenized once; later runs find it.
+  It is tokenized once; later runs find it in the cache.
 
   Args:
     source: A name in `corpora.SOURCES`, or `mixture`.
-    length: The tokens of an example.
-    path: Where the text is; see `corpora.build`, as for the next three.
-    field: Which field or feature of it.
+    length: Tokens per example.
+    path: Where the text is; for this and the next three, see `corpora.build`.
+    field: The field or feature with the text.
     split: How validation is split off.
-    validation: The share that is.
-    mixture: What is mixed, `SOURCE:PATH@WEIGHT` each, such as
-      `text:books/*.txt@0.7`; the weight is of the examples.
+    validation: The share for validation.
+    mixture: The corpora to mix, each `SOURCE:PATH@WEIGHT`, such as
+      `text:books/*.txt@0.7`; weights are shares of the examples.
     tokenizer: A kind to learn from the text, a name in `tokenizers.KINDS`; or
-      the path or URL of one.
-    vocab_size: How many tokens are learned; None where that is no choice.
-    end_of_text: Whether each document ends with a token that says so.
-    packing: How examples are made of documents: a name in `PACKINGS`.
-    duplicates: How many versions of a row there are, with masks and pairs of
-      their own, before the first comes again: BERT has 10; 0: no end of them.
-    pair: Of `pairs`: whether the second text is foreign half of the time
-      (BERT), or the two have changed places (ALBERT).
-    short_seq_prob: Of `pairs`: the share of the documents whose pairs are
-      shorter than a row.
-    words: Where words begin, for masks of whole words: as the tokenizer's
-      family tells, or after white space, as in Chinese that is segmented so.
-    cache: Where stores and tokenizers are kept; '' for the environment's
-      LM_CACHE, or else ~/.cache/lm. At a URL they are kept for all machines,
-      each of which copies them.
-    workers: How many processes tokenize; 0 for one for each core.
-    make_store: Makes a store where there is none, as `tokenize_here` does.
+      the path or URL of a tokenizer.
+    vocab_size: Number of tokens to learn; None where it cannot be chosen.
+    end_of_text: Whether each document ends with an end token.
+    packing: How examples are made from documents: a name in `PACKINGS`.
+    duplicates: Versions of a row, each with its own masks and pairs, before
+      the first is repeated: BERT has 10; 0 means no repetition.
+    pair: For `pairs`: whether the second text is from another document half of
+      the time (BERT), or the two are swapped (ALBERT).
+    short_seq_prob: For `pairs`: the share of documents whose pairs are shorter
+      than a row.
+    words: Where words begin, for whole-word masking: by the rules of the
+      tokenizer's family, or after white space, as in segmented Chinese.
+    cache: Where stores and tokenizers are kept; '' means LM_CACHE from the
+      environment, or else ~/.cache/lm. A URL is shared by all machines, each
+      of which copies from it.
+    workers: Number of tokenizing processes; 0 means one per core.
+    make_store: Builds a missing store, as `tokenize_here` does.
   """
   if packing not in PACKINGS:
     raise UserError(
@@ -232,14 +232,14 @@ def tokenizer_of(
   vocab_size: int | None,
   end_of_text: bool,
 ) -> Tokenizer:
-  """Returns the tokenizer of a config, learned from what is for training.
+  """Returns the tokenizer of a config, learned from the training text.
 
   Args:
-    cache: Where it is kept; see `build`, as for the rest.
-    mixed: The text to learn from; of one that is there already, nothing.
-    tokenizer: A kind, or where it is.
-    vocab_size: How many tokens are learned.
-    end_of_text: Whether there is a token that ends a text.
+    cache: Where it is kept; see `build`, also for the other arguments.
+    mixed: The corpora to learn from; unused if `tokenizer` is a location.
+    tokenizer: A kind, or the location of a tokenizer.
+    vocab_size: Number of tokens to learn.
+    end_of_text: Whether there is an end token.
   """
   if tokenizer not in tokenizers.KINDS:
     return tokenizers.build(tokenizer, (), vocab_size, end_of_text)
@@ -303,15 +303,15 @@ def _keep(
   make: Callable[[pathlib.Path], None],
   read: Callable[[pathlib.Path], T],
 ) -> T:
-  """Returns what `make` once left in a directory that is named by its content.
+  """Returns the contents of a cached directory, which is made if missing.
 
   Args:
-    root: Where all such directories are; if it is a URL, they are copied.
+    root: The parent of all such directories; from a URL they are copied.
     corpus: The fingerprint of the text.
-    kind: What is kept.
-    settings: What decides it, apart from the text.
-    make: Makes the directory, whole or not at all.
-    read: Reads it, and raises `UserError` where it is damaged.
+    kind: What is cached: 'tokens' or 'tokenizer'.
+    settings: What else determines the contents, and so the name.
+    make: Makes the directory, atomically.
+    read: Reads it; raises `UserError` if it is damaged.
   """
   decides = json.dumps([corpus, *settings])
   name = hashlib.sha256(decides.encode()).hexdigest()[:16]
@@ -320,7 +320,7 @@ def _keep(
     url, here = f'{root.rstrip("/")}/{kind}-{name}', remote.home()
     make = functools.partial(remote_cache.copy_or_make, url, kind, make)
   directory = here / f'{kind}-{name}'
-  with atomic.locked(directory):  # The others find what the first has made.
+  with atomic.locked(directory):  # Other processes find what the first made.
     return _read_or_make(directory, make, read)
 
 
@@ -342,6 +342,6 @@ def _read_or_make(
 
 
 def _num_cores() -> int:
-  if hasattr(os, 'sched_getaffinity'):  # Linux: those that we may use.
+  if hasattr(os, 'sched_getaffinity'):  # Linux: the cores that we may use.
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Batches made ahead of need, in threads."""
+"""Prefetches batches in threads."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,15 +12,14 @@ def batches(
 ) -> Iterator[Batch]:
   """Yields `batch_at(start)`, ... `batch_at(stop - 1)`.
 
-  What Grain runs ahead is a whole batch, since anything done for one example at
-  a time is slow in Python.
+  Grain prefetches whole batches, since per-example work is slow in Python.
 
   Args:
     batch_at: Makes a batch; called from several threads at once.
     start: The first batch.
-    stop: The one after the last.
-    threads: How many batches are made at once, of which each thread has one
-      more waiting; 0 makes each when it is asked for.
+    stop: The batch after the last.
+    threads: Batches made at once, with one more waiting for each thread; 0
+      makes each batch on demand.
   """
   options = grain.ReadOptions(threads, prefetch_buffer_size=2 * threads)
   dataset = grain.MapDataset.range(start, stop).map(batch_at)

@@ -1,8 +1,8 @@
-"""Examples of several sources, in shares that are kept exactly.
+"""Examples of several sources, mixed in exact proportions.
 
 Of every `PERIOD` examples each source has its share, in an order that is drawn
-anew for each period. So which example of which source comes at which index is
-known without counting, and a run can go on from any.
+anew for each period. So the source of any index, and the example in it, is
+known without counting, and a run can resume from any index.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ PERIOD = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-  """The endless stream of several.
+  """An endless stream over several sources.
 
   Attributes:
-    sources: Of one form.
-    shares: How many of every `PERIOD` examples each has.
-    seed: Of their order.
+    sources: Sources whose examples have the same form.
+    shares: How many of every `PERIOD` examples each source has.
+    seed: Seed of their order.
   """
 
   sources: tuple[Source, ...]
@@ -53,7 +53,7 @@ class Mixture:
     return _join(self.sources, *self.place(index))
 
   def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns what all that is random about them is drawn from."""
+    """Returns the counter that each example's randomness is drawn from."""
     which, own = self.place(index)
     for number, source in enumerate(self.sources):
       mine = which == number
@@ -63,7 +63,7 @@ class Mixture:
 
 @dataclasses.dataclass(frozen=True)
 class Concatenation:
-  """One pass over several, one after another."""
+  """A single pass over several sources, one after another."""
 
   sources: tuple[Source, ...]
 
@@ -81,12 +81,12 @@ class Concatenation:
     return _join(self.sources, which, index - starts[which])
 
   def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns what all that is random about them is drawn from."""
+    """Returns the counter that each example's randomness is drawn from."""
     return index
 
 
 def shares_of(weights: Sequence[float]) -> Int[np.ndarray, 'K']:
-  """Returns whole shares of `PERIOD`, by largest remainders, none of them 0.
+  """Returns integer shares of `PERIOD`, by largest remainder, none of them 0.
 
   Raises:
     UserError: A weight is not above 0.
@@ -101,7 +101,7 @@ def shares_of(weights: Sequence[float]) -> Int[np.ndarray, 'K']:
   order = np.argsort(shares - exact, kind='stable')
   for number in range(PERIOD - int(shares.sum())):
     shares[order[number % len(order)]] += 1
-  while shares.sum() > PERIOD:  # Many that are rounded up to 1.
+  while shares.sum() > PERIOD:  # Many were rounded up to 1.
     shares[np.argmax(shares)] -= 1
   return shares
 

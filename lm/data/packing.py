@@ -1,7 +1,7 @@
-"""Which documents share a row, so that rows are full and nothing is padded.
+"""Packs documents into rows, so that rows are full and hardly padded.
 
-A plan is made once for a store and a length, and kept beside the tokens, so
-that row i is found without looking at the rows before it.
+A plan is made once per store and length, and kept beside the tokens, so that
+row i is found without reading the rows before it.
 """
 
 import pathlib
@@ -13,22 +13,22 @@ from jaxtyping import Int, Int64
 
 from lm.data import atomic
 
-# Documents that are packed together: more fill rows better, and take longer to
-# sort; at this number rows of 1024 tokens are 99.9% full.
+# Documents that are packed together: more fill rows better, but take longer to
+# sort; with this many, rows of 1024 tokens are 99.9% full.
 WINDOW = 1 << 16
 
-# Tokens that pieces of one text share: the last of a piece is asked for there,
-# and shown in the next, so that none is left out, and none is asked for twice.
+# Tokens that pieces of one text share: the last of a piece is a target there
+# and an input in the next, so that no target is left out or repeated.
 OVERLAP = 1
 
 
 class Plan(NamedTuple):
-  """Rows, each of some pieces of the token stream.
+  """Rows, each made of pieces of the token stream.
 
   Attributes:
     rows: Row i is made of pieces `rows[i]` to `rows[i + 1]`.
     starts: Where each piece starts in the stream.
-    sizes: How many tokens it has.
+    sizes: How many tokens each piece has.
   """
 
   rows: Int64[np.ndarray, 'O']
@@ -44,14 +44,14 @@ class Plan(NamedTuple):
 def cut(
   offsets: Int[np.ndarray, 'O'], length: int, overlap: int = OVERLAP
 ) -> tuple[Int64[np.ndarray, 'P'], Int64[np.ndarray, 'P']]:
-  """Returns start and size of pieces of at most `length` tokens.
+  """Returns the starts and sizes of pieces of at most `length` tokens.
 
   With `length` 4, documents of 6 and 2 tokens become
 
       0 1 2 3 | 3 4 5 | 6 7
 
-  Documents of one token ask for nothing, and are left out. Without an overlap
-  they are kept, and pieces share nothing:
+  Documents of one token have no target, and are left out. Without an overlap
+  they are kept, and pieces share no token:
 
       0 1 2 3 | 4 5 | 6 7
   """
@@ -66,9 +66,9 @@ def cut(
 
 
 def best_fit(sizes: Int[np.ndarray, 'P'], length: int) -> list[int]:
-  """Returns the row of each piece: best-fit decreasing.
+  """Returns the row of each piece, by best-fit decreasing.
 
-  Each piece, the largest first, goes where it leaves the least room. Sizes
+  Each piece, largest first, goes where it leaves the least room. Sizes
   5 4 3 2 1 1 and `length` 8 give rows 0 1 0 1 1 1: 5+3 and 4+2+1+1.
   """
   open_rows = [[] for _ in range(length + 1)]  # By the room that is left.
@@ -99,14 +99,14 @@ def pack(
   overlap: int = OVERLAP,
   marks: int = 0,
 ) -> Plan:
-  """Returns rows of at most `length` tokens that hold all documents.
+  """Returns a plan of rows of at most `length` tokens for all documents.
 
   Args:
-    offsets: Where each document starts, and where the last one ends.
-    length: The tokens of a row. Longer documents are cut.
-    window: How many documents are looked at together.
+    offsets: Where each document starts, then where the last one ends.
+    length: Tokens per row. Longer documents are cut.
+    window: How many documents are packed together.
     overlap: The tokens that pieces of one document share.
-    marks: The tokens of a row that are put round each piece; no plan has them.
+    marks: Special tokens put around each piece; the plan does not hold them.
   """
   counts, starts, sizes = [], [], []
   for first in range(0, len(offsets) - 1, window):
@@ -125,20 +125,20 @@ def pack(
 
 
 def save(plan: Plan, path: pathlib.Path) -> None:
-  """Writes one flat array: the number of rows, then what `Plan` holds."""
+  """Writes one flat array: the number of rows, then the fields of `Plan`."""
   with atomic.new_file(path) as temporary, temporary.open('wb') as file:
     np.save(file, np.concatenate([[plan.size], *plan]))
 
 
 def load(path: pathlib.Path) -> Plan:
-  """Opens a plan without reading it into memory.
+  """Memory-maps a plan.
 
   Raises:
-    ValueError: The file is cut short.
+    ValueError: The file is truncated.
   """
   try:
     flat = np.asarray(np.load(path, mmap_mode='r'))
-  except EOFError as error:  # Of an empty file, numpy says this.
+  except EOFError as error:  # Raised by numpy for an empty file.
     raise ValueError(f'{path} is empty') from error
   num_rows = int(flat[0])
   rows, pieces = np.split(flat[1:], [num_rows + 1])
@@ -152,9 +152,9 @@ def of_store(
   overlap: int = OVERLAP,
   marks: int = 0,
 ) -> Plan:
-  """Returns the plan kept in a store's directory, made if it is not there.
+  """Returns the plan kept in a store's directory, which is made if missing.
 
-  Its arguments are those of `pack`.
+  The other arguments are those of `pack`.
   """
   kind = '' if overlap else f'-apart-{marks}'
   path = directory / f'pack-{length}{kind}.npy'

@@ -1,14 +1,14 @@
-"""Pairs of texts, of which a model is asked if the second follows the first.
+"""Pairs of texts, for predicting whether the second follows the first.
 
-As BERT makes them (Devlin et al. 2019, A.2, and its code). Sentences of one
-document are gathered until they fill a row: a chunk. It is divided between two
-sentences; with probability one half the second part is text from elsewhere. A
-plan of the chunks, made once for a store and a length, is kept beside it. With
-duplicates it has as many plans as these, one after another as the rows of one
-epoch: which documents have short chunks is drawn anew for each.
-What is drawn for an example, where it is divided and what stands in, is counted
-from its index: the rest of a chunk whose second part is foreign is not made a
-chunk of its own, as in BERT, but comes with other draws in other epochs.
+As in BERT (Devlin et al. 2019, A.2, and its code). Sentences of one document
+are gathered until they fill a row: a chunk. It is split between two sentences;
+with probability one half the second part is text from elsewhere. A plan of the
+chunks, made once per store and length, is kept beside the store. With
+duplicates it has that many plans, one after another as the rows of one epoch,
+each of which draws anew which documents have short chunks.
+The random choices for an example, where it is split and what is substituted,
+depend on its index only. If the second part is replaced, the rest of the chunk
+does not form another, as it would in BERT, but appears in other epochs.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ KINDS = ('next_sentence', 'sentence_order')
 
 
 class Spans(NamedTuple):
-  """A stretch of the stream for each example.
+  """A span of the token stream for each example.
 
   Attributes:
-    start: Its first token.
-    size: How many there are.
+    start: The first token.
+    size: The number of tokens.
   """
 
   start: Int[np.ndarray, 'B']
@@ -42,12 +42,12 @@ class Spans(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pairs(Rows):
-  """Pairs of texts between the marks of an encoder.
+  """Pairs of texts between the special tokens of an encoder.
 
   Attributes:
     ends: Where each sentence ends in the stream.
-    documents: Which sentence each document begins with, and the last ends.
-    chunks: First sentence, the one after the last, and length aimed at.
+    documents: The first sentence of each document, then the end of the last.
+    chunks: First sentence, the one after the last, and target length.
 
   Texts a a a and b b in rows of 10 tokens:
 
@@ -89,7 +89,7 @@ class Pairs(Rows):
     }
 
   def _spans(self, first, last) -> Spans:
-    """Returns sentences `first` to `last` as tokens."""
+    """Returns the spans of sentences `first` up to, but excluding, `last`."""
     start = self._start(first)
     return Spans(start, self._start(last) - start)
 
@@ -97,7 +97,7 @@ class Pairs(Rows):
     return np.where(sentence > 0, self.ends[sentence - 1], 0)
 
   def _foreign(self, draw, sentence, room) -> Spans:
-    """Returns text of another document, from a sentence on that is drawn."""
+    """Returns text of another document, from a random sentence on."""
     own = np.searchsorted(self.documents, sentence, 'right') - 1
     other = self._integers('document', draw, len(self.documents) - 2)
     other += other >= own
@@ -108,9 +108,9 @@ class Pairs(Rows):
     return self._spans(first, np.minimum(last, end))
 
   def _fit(self, draw, one: Spans, two: Spans) -> tuple[Spans, Spans]:
-    """Returns both, tokens left out of the longer one until they fit.
+    """Returns both, with tokens dropped from the longer one until they fit.
 
-    Each that goes is, by a coin, the first or the last.
+    Each dropped token is, by a coin toss, the first or the last.
     """
     room = self.request.length - MARKS
     half = room // 2
@@ -130,7 +130,7 @@ class Pairs(Rows):
   def _rows(self, one: Spans, two: Spans, real) -> Examples:
     begin, end = sentence_rows.marks(self.request)
     column = np.arange(self.request.length)[None]
-    middle = 1 + one.size[:, None]  # Where the first text's mark stands.
+    middle = 1 + one.size[:, None]  # Where the first [SEP] stands.
     close = middle + 1 + two.size[:, None]
     in_one = (column > 0) & (column < middle)
     in_two = (column > middle) & (column < close)
@@ -148,7 +148,7 @@ class Pairs(Rows):
 
   @property
   def _seed(self) -> int:
-    return self.request.seed or 0  # Of a single pass it is always the same.
+    return self.request.seed or 0  # Always the same for a single pass.
 
   def _uniform(self, purpose, draw):
     return randomness.uniform(self._seed, purpose, draw)
@@ -166,7 +166,8 @@ def pairs(store: TokenStore, request: Request) -> Pairs:
   """Returns pairs of texts; see `Pairs`.
 
   Raises:
-    UserError: The tokenizer has no marks, or the text no two documents.
+    UserError: The tokenizer lacks special tokens, the text has fewer than two
+      documents, or a setting is invalid.
   """
   if request.pair not in KINDS:
     raise UserError(
@@ -191,7 +192,7 @@ def pairs(store: TokenStore, request: Request) -> Pairs:
   room = request.length - MARKS
   share = request.short_seq_prob
   least = 1 if request.pair == 'next_sentence' else 2
-  # In order, there is one pass; and without duplicates a plan for all epochs.
+  # A single pass has one plan; without duplicates, all epochs share one.
   versions = 1 if request.seed is None else max(1, request.duplicates)
 
   def plan() -> Int64[np.ndarray, 'C 3']:
@@ -208,7 +209,7 @@ def pairs(store: TokenStore, request: Request) -> Pairs:
       'No document has two sentences, so there are none whose order could be'
       " asked for. Give other text, or set config.data.pair to 'next_sentence'."
     )
-  # All versions are rows of an epoch, so each row has one.
+  # All versions are rows of one epoch, so each row has one version.
   request = request._replace(duplicates=min(request.duplicates, 1))
   return Pairs(store, request, ends, documents, chunks)
 
@@ -221,15 +222,15 @@ def gather(
   least: int,
   version: int = 0,
 ) -> Iterator[tuple[int, int, int]]:
-  """Yields chunks: sentences of one document that fill a row, or a part of it.
+  """Yields chunks: sentences of one document that fill a row, or part of one.
 
   Args:
     ends: Where each sentence ends in the stream.
-    documents: Which sentence each document begins with, and the last ends.
-    room: The tokens of a row beside its marks.
-    short_seq_prob: How often the chunks of a document aim at fewer, from 2 on.
-    least: The sentences of a chunk.
-    version: Which of several plans it is.
+    documents: The first sentence of each document, then the end of the last.
+    room: The tokens of a row besides its special tokens.
+    short_seq_prob: How often a document has a shorter target, from 2 tokens on.
+    least: The least number of sentences in a chunk.
+    version: The number of this plan, if there are several.
   """
   starts = np.concatenate([[0], ends])
   number = np.arange(len(documents) - 1)

@@ -1,7 +1,7 @@
-"""How each family cuts text into tokens: a vocabulary and the steps around it.
+"""How each family tokenizes text: a vocabulary and the steps around it.
 
 Each function returns a pipeline of the `tokenizers` library with the special
-tokens, and the places of them, that the published models were trained with.
+tokens, at the positions, that the published models were trained with.
 """
 
 import itertools
@@ -24,7 +24,7 @@ END_OF_TEXT = '<|endoftext|>'
 BERT_SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 ROBERTA_SPECIALS = ('<s>', '<pad>', '</s>', '<unk>', '<mask>')
 T5_SPECIALS = ('<pad>', '</s>', '<unk>')
-NUM_SENTINELS = 100  # T5's; a span of noise takes one.
+NUM_SENTINELS = 100  # T5's; each noise span takes one.
 
 ROLES = ('bos', 'eos', 'pad', 'unk', 'mask', 'cls', 'sep')
 _FAMILY_ROLES = (
@@ -42,12 +42,12 @@ def byte_level(
   merges: Sequence[tuple[str, str]],
   words: bool = True,
 ) -> Tokenizer:
-  """Returns GPT-2's: merges of bytes, never across its pattern of words.
+  """Returns GPT-2's pipeline: byte-level BPE, never across its words.
 
   Args:
     vocab: The id of every token.
-    merges: The pairs to join, the first of them first.
-    words: Whether text is cut into words before anything is joined.
+    merges: The pairs to merge, in order of priority.
+    words: Whether text is split into words before merging.
   """
   pipeline = Tokenizer(models.BPE(dict(vocab), list(merges)))
   pipeline.pre_tokenizer = pre_tokenizers.ByteLevel(
@@ -61,10 +61,10 @@ def byte_level(
 def roberta(
   vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]
 ) -> Tokenizer:
-  """Returns RoBERTa's: GPT-2's merges, with the marks of an encoder."""
+  """Returns RoBERTa's pipeline: GPT-2's, with an encoder's special tokens."""
   pipeline = byte_level(vocab, merges)
   *others, mask = ROBERTA_SPECIALS
-  # A word's space is part of the word, so what hides a word takes it along.
+  # The space before a word is part of it, so a mask replaces it too.
   mask = AddedToken(mask, lstrip=True, special=True)
   pipeline.add_special_tokens([*others, mask])
   begin, end = (('<s>', vocab['<s>']), ('</s>', vocab['</s>']))
@@ -80,13 +80,13 @@ def wordpiece(
   strip_accents: bool | None = None,
   chinese_characters: bool = True,
 ) -> Tokenizer:
-  """Returns BERT's: the longest pieces that make up each word.
+  """Returns BERT's pipeline: WordPiece, with the longest pieces of each word.
 
   Args:
-    vocab: The id of every piece; those inside of a word begin with `##`.
-    lowercase: Whether the case of letters is dropped.
-    strip_accents: Whether accents are; None where lowercase is.
-    chinese_characters: Whether each is a word of its own.
+    vocab: The id of every piece; those inside a word begin with `##`.
+    lowercase: Whether text is lowercased.
+    strip_accents: Whether accents are removed; None means as `lowercase`.
+    chinese_characters: Whether each Chinese character is a word of its own.
   """
   missing = [special for special in BERT_SPECIALS if special not in vocab]
   if missing:
@@ -116,11 +116,11 @@ def wordpiece(
 def t5(
   pieces: Sequence[tuple[str, float]], unk_id: int, charsmap: bytes
 ) -> Tokenizer:
-  """Returns T5's: the likeliest pieces, of text with its whitespace collapsed.
+  """Returns T5's pipeline: Unigram, on text with collapsed white space.
 
   Args:
-    pieces: Every piece and its log probability, in the order of their ids.
-    unk_id: The piece that stands for unknown characters.
+    pieces: Every piece and its log-probability, in order of id.
+    unk_id: The id of the piece for unknown characters.
     charsmap: SentencePiece's compiled table of Unicode normalization.
   """
   pipeline = _unigram(pieces, unk_id)
@@ -134,10 +134,10 @@ def t5(
 
 
 def unigram(pieces: Sequence[tuple[str, float]], unk_id: int) -> Tokenizer:
-  """Returns T5's kind of pieces, of text as it is: no space is lost or added.
+  """Returns a Unigram pipeline that, unlike T5's, drops and adds no space.
 
-  So that what a model is asked for is the whole text, whichever the tokenizer,
-  and bits per byte compare.
+  So the targets cover the whole text, whichever the tokenizer, and bits per
+  byte are comparable.
   """
   pipeline = _unigram(pieces, unk_id)
   pipeline.pre_tokenizer = pre_tokenizers.Sequence(
@@ -151,7 +151,7 @@ def unigram(pieces: Sequence[tuple[str, float]], unk_id: int) -> Tokenizer:
 
 
 def sentinels(number: int) -> list[str]:
-  """Returns T5's marks of noise in the order of their ids: the first on top."""
+  """Returns T5's sentinels in order of id: the first has the highest id."""
   return [f'<extra_id_{i}>' for i in reversed(range(number))]
 
 
@@ -175,9 +175,9 @@ def _unigram(pieces: Sequence[tuple[str, float]], unk_id: int) -> Tokenizer:
 
 
 def characters(alphabet: Iterable[str]) -> Tokenizer:
-  """Returns a tokenizer whose every token is a character, ids in their order.
+  """Returns a tokenizer with one token per character, ids in character order.
 
-  BPE that joins nothing is four times as fast here as a table of words is.
+  BPE without merges is four times as fast here as a word-level model.
   """
   vocab = {character: i for i, character in enumerate(sorted(alphabet))}
   pipeline = Tokenizer(models.BPE(vocab, []))
@@ -186,8 +186,8 @@ def characters(alphabet: Iterable[str]) -> Tokenizer:
 
 
 def single_bytes() -> Tokenizer:
-  """Returns a tokenizer whose every token is a byte, and its id the byte."""
-  # GPT-2 writes a byte that cannot be seen as the next character from 256 on.
+  """Returns a tokenizer with one token per byte, whose id is the byte."""
+  # GPT-2 writes an unprintable byte as the next character from 256 on.
   visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
   hidden = [byte for byte in range(256) if byte not in visible]
   codes = {byte: byte for byte in visible}
@@ -199,11 +199,11 @@ def single_bytes() -> Tokenizer:
 def role_ids(
   pipeline: Tokenizer, settings: Mapping[str, Any]
 ) -> dict[str, int | None]:
-  """Returns `eos_id` and the like: what each special token is for.
+  """Returns `eos_id` and the like: the id of the token in each role.
 
   Args:
-    pipeline: Of the first family whose special tokens its vocabulary has.
-    settings: A `tokenizer_config.json`, which goes before the family.
+    pipeline: Its family is the first whose special tokens it has.
+    settings: A `tokenizer_config.json`, which overrides the family.
   """
   vocab = pipeline.get_vocab()
   families = ({*family.values()} <= vocab.keys() for family in _FAMILY_ROLES)

@@ -1,4 +1,4 @@
-"""Work done in several processes, its results in the order of what came in."""
+"""Runs work in several processes, with results in the order of the items."""
 
 import collections
 import itertools
@@ -12,7 +12,7 @@ from typing import Any
 
 from lm.types import UserError
 
-# Processes take a second or more to start. For less work than this they do not.
+# Processes take a second or more to start; for fewer items none are started.
 FEW = 16
 
 
@@ -21,14 +21,14 @@ def map_in_order(
 ) -> Iterator[Any]:
   """Yields `work(item)` for each item.
 
-  Processes are started anew, not forked, for a fork would lose the threads of
-  JAX and might wait for them for ever. At most three items for each process are
-  in memory.
+  Processes are spawned, not forked, since a fork would lose the threads of JAX
+  and might wait for them forever. At most three items per process are in
+  memory.
 
   Args:
     work: A function that can be pickled.
-    items: What to do; under `FEW` are done here.
-    workers: How many processes there are; with 1 all is done here.
+    items: The inputs; fewer than `FEW` are processed in this process.
+    workers: Number of processes; with 1, this process does all work.
 
   Raises:
     UserError: A process was killed.
@@ -62,16 +62,16 @@ _work: Callable[[Any], Any]
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
-  """Remembers `work`, so that it is sent to each process once."""
+  """Stores `work`, so that it is sent to each process only once."""
   global _work
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  # There are as many processes as cores to use: a thread each is enough.
+  # There is one process for each core to use: a thread each is enough.
   os.environ['TOKENIZERS_PARALLELISM'] = 'false'
   _work = work
 
 
 def _end_with_parent() -> None:
-  """Ends this process when its parent was killed and cannot tell it to."""
+  """Ends this process when its parent is killed and cannot end it."""
   multiprocessing.parent_process().join()
   os._exit(1)
 

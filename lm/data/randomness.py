@@ -1,8 +1,8 @@
-"""Randomness that is counted: a pure function of (seed, purpose, index, column).
+"""Counter-based randomness: a function of (seed, purpose, index, column) alone.
 
-Nothing is carried from one example to the next, so any example can be drawn
-again, on any host, after any number of others; and a whole batch is drawn by a
-few array operations, where a generator an example would cost 20 us each.
+No state is carried from one example to the next, so any example can be drawn
+again, on any host, in any order; and a few array operations draw a whole batch,
+where a generator per example would cost 20 us each.
 """
 
 import functools
@@ -16,11 +16,11 @@ from jaxtyping import Float, Int, UInt64
 # counters, and the two multipliers of its finalizer.
 STEP = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-ROUNDS = 8  # Of the Feistel network; with 6, orders of 5 to 8 rows are uneven.
+ROUNDS = 8  # Of the Feistel network; 6 permute 5 to 8 rows unevenly.
 
 
 def _mix(x: UInt64[np.ndarray, '*shape']) -> UInt64[np.ndarray, '*shape']:
-  """A bijection of 64 bits in which every bit in moves every bit out."""
+  """A 64-bit bijection in which every input bit affects every output bit."""
   x = (x ^ (x >> np.uint64(30))) * MULTIPLIERS[0]
   x = (x ^ (x >> np.uint64(27))) * MULTIPLIERS[1]
   return x ^ (x >> np.uint64(31))
@@ -41,10 +41,10 @@ def bits(
   """Returns 64 random bits for each pair of `index` and `column`.
 
   Args:
-    seed: The run's.
-    purpose: What the bits decide, such as 'masking': each has bits of its own.
-    index: Which example, counted over the whole run. It broadcasts against
-      `column`: `index[:, None]` and `arange(length)` give a row an example.
+    seed: Seed of the run.
+    purpose: What the bits decide, such as 'masking': each has its own bits.
+    index: Number of the example, counted over the whole run. It broadcasts with
+      `column`: `index[:, None]` and `arange(length)` give one row per example.
     column: Which of the example's numbers.
   """
   with np.errstate(over='ignore'):  # Scalars, unlike arrays, warn of wrapping.
@@ -58,7 +58,7 @@ def uniform(
   index: Int[np.ndarray, '*#shape'],
   column: Int[np.ndarray, '*#shape'] | int = 0,
 ) -> Float[np.ndarray, '...']:
-  """Returns float64 numbers in [0, 1); arguments as those of `bits`."""
+  """Returns float64 numbers in [0, 1); arguments as for `bits`."""
   return (bits(seed, purpose, index, column) >> np.uint64(11)) * 2.0**-53
 
 
@@ -69,7 +69,7 @@ def integers(
   high: Int[np.ndarray, '*#shape'] | int,
   column: Int[np.ndarray, '*#shape'] | int = 0,
 ) -> Int[np.ndarray, '...']:
-  """Returns integers in [0, high); other arguments as those of `bits`."""
+  """Returns integers in [0, high); other arguments as for `bits`."""
   return (uniform(seed, purpose, index, column) * high).astype(np.int64)
 
 
@@ -79,11 +79,11 @@ def permute(
   seed: int,
   epoch: Int[np.ndarray, 'B'],
 ) -> Int[np.ndarray, 'B']:
-  """Shuffles: maps [0, size) onto itself, differently in every epoch.
+  """Permutes [0, size), differently in every epoch.
 
-  A Feistel network permutes the smallest square that holds `size`; what falls
-  outside goes through again until it falls inside (cycle walking), which is a
-  bijection still. No table of the whole order is kept.
+  A Feistel network permutes the smallest square not below `size`; results
+  outside the range are permuted again until they fall inside (cycle walking),
+  which is still a bijection. No table of the order is stored.
   """
   side = np.uint64(math.isqrt(size - 1) + 1)
   keys = bits(seed, 'permute', epoch[:, None], np.arange(ROUNDS))

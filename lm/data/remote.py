@@ -1,7 +1,7 @@
-"""Files that lie elsewhere, by URL: gs://, s3:// and all that fsspec knows.
+"""Remote files, by URL: gs://, s3:// and whatever else fsspec supports.
 
-A file goes whole, either way. What fails is tried again, a few times, and then
-said: `LostError`.
+Files are transferred whole, in either direction. What fails is retried a few
+times and then raises `LostError`.
 """
 
 import collections
@@ -26,17 +26,17 @@ from lm.types import TransientError, UserError
 
 T = TypeVar('T')
 
-DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # Seconds before each further attempt.
-AT_ONCE = 8  # Files.
+DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0)  # Seconds before each retry.
+AT_ONCE = 8  # Files in parallel.
 STAMPS = '.copied.json'
 
 
 class LostError(TransientError):
-  """What is elsewhere could not be reached, though it was tried again."""
+  """A remote file could not be reached, despite retries."""
 
 
 class DeniedError(LostError):
-  """It is not for us, or there is no room: the same would happen again."""
+  """Access was denied, or there is no space left: a retry would not help."""
 
   status = UserError.status
 
@@ -46,16 +46,16 @@ class MissingError(UserError):
 
 
 def is_url(place: Any) -> bool:
-  """Returns whether a place is elsewhere: whether it is `scheme://...`."""
+  """Returns whether a place is remote, that is, `scheme://...`."""
   return (
     re.match(r'[a-z][a-z0-9+.-]*(::[a-z0-9+.-]+)*://', str(place)) is not None
   )
 
 
 def home() -> pathlib.Path:
-  """Returns where this machine keeps what it has made or copied.
+  """Returns the directory where this machine keeps files it built or copied.
 
-  That is LM_CACHE, unless it is elsewhere itself, or else ~/.cache/lm.
+  That is LM_CACHE, unless it is remote itself, or else ~/.cache/lm.
   """
   told = os.environ.get('LM_CACHE', '')
   root = '~/.cache/lm' if not told or is_url(told) else told
@@ -63,29 +63,29 @@ def home() -> pathlib.Path:
 
 
 def files(url: str) -> dict[str, str]:
-  """Returns the files below a URL: by name, what changes when they do.
+  """Returns the files below a URL, by name: a stamp that changes with the file.
 
-  Of a URL that is a file itself, the name is ''. There may be none.
+  If the URL is a file itself, its name is ''. There may be no files.
   """
   return _attempt(url, lambda system, path: _stamps(system.find, path, path))
 
 
 def read(url: str) -> bytes:
-  """Returns what is in a file.
+  """Returns the contents of a file.
 
   Raises:
-    MissingError: There is none.
+    MissingError: There is no such file.
   """
   return _attempt(url, lambda system, path: system.cat_file(path))
 
 
 def write(data: bytes, url: str) -> None:
-  """Puts a file there, or another in its place."""
+  """Writes a file, replacing any that exists."""
   _attempt(url, lambda system, path: system.pipe_file(path, data))
 
 
 def get(url: str, target: pathlib.Path) -> None:
-  """Copies a file to this machine, where it appears when it is whole."""
+  """Downloads a file, which appears at `target` only when it is complete."""
 
   def copy(system: fsspec.AbstractFileSystem, path: str) -> None:
     with atomic.new_file(target) as part:
@@ -98,39 +98,39 @@ def get(url: str, target: pathlib.Path) -> None:
 
 
 def put(source: pathlib.Path, url: str) -> None:
-  """Copies a file there."""
+  """Uploads a file."""
   _attempt(url, lambda system, path: system.put_file(str(source), path))
 
 
 def remove(urls: Iterable[str]) -> None:
   """Removes files, one after another."""
   for url in urls:
-    # It may have been removed by an attempt whose answer was lost.
+    # It may have been removed by an attempt whose response was lost.
     with contextlib.suppress(MissingError):
       _attempt(url, lambda system, path: system.rm_file(path))
 
 
 def download(url: str, directory: pathlib.Path, names: Iterable[str]) -> None:
-  """Copies the files of these names, several at once."""
+  """Downloads the files with these names, several at once."""
   _each(lambda name: get(join(url, name), directory / name), names)
 
 
 def upload(
   directory: pathlib.Path, url: str, names: Iterable[str], last: str
 ) -> None:
-  """Copies files there, several at once; when `last` is there, all are."""
+  """Uploads files, several at once; `last` only after all others."""
   copy = lambda name: put(directory / name, join(url, name))
   _each(copy, [name for name in names if name != last])
   copy(last)
 
 
 def fetch(url: str) -> pathlib.Path:
-  """Returns a copy on this machine of a file or of a directory.
+  """Returns a local copy of a remote file or directory.
 
-  What is here already, and has not changed there, is not copied again.
+  Files that have not changed since they were copied are not copied again.
 
   Raises:
-    MissingError: There is nothing.
+    MissingError: There is nothing at `url`.
   """
   url = url.rstrip('/')
   there = files(url)
@@ -143,7 +143,7 @@ def fetch(url: str) -> pathlib.Path:
 
 
 def fetch_matching(pattern: str) -> str:
-  """Returns a copy of the files that match a URL, as a path or glob of here."""
+  """Copies the files that match a URL; returns their local path or glob."""
   base = re.split(r'[*?[]', pattern)[0].rpartition('/')[0]
 
   def match(system: fsspec.AbstractFileSystem, path: str) -> dict[str, str]:
@@ -163,14 +163,14 @@ def fetch_matching(pattern: str) -> str:
 def refresh(
   url: str, directory: pathlib.Path, there: Mapping[str, str]
 ) -> pathlib.Path:
-  """Brings a copy up to date with the files that are there, and returns it.
+  """Updates a local copy of remote files, and returns its directory.
 
   Processes of one machine take turns, so each file is copied once.
 
   Args:
-    url: What their names are below.
+    url: What the names are relative to.
     directory: Where the copy is, or will be.
-    there: Names and stamps, as `files` returns them.
+    there: Names and stamps of the remote files, as returned by `files`.
   """
   with atomic.locked(directory):
     path = directory / STAMPS
@@ -191,20 +191,20 @@ def refresh(
 
 
 def key(url: str) -> str:
-  """Returns the name of what belongs to a URL, on this machine."""
+  """Returns the local name of whatever belongs to a URL."""
   name = re.sub(r'[^\w.-]+', '_', url.rstrip('/').rpartition('/')[2])
   return f'{name}-{hashlib.sha256(url.encode()).hexdigest()[:16]}'
 
 
 def join(url: str, name: str) -> str:
-  """Returns the URL of what has a name below another."""
+  """Returns the URL of a name below another URL."""
   return f'{url.rstrip("/")}/{name}'
 
 
 def _stamps(
   search: Callable[..., dict[str, dict[str, Any]]], path: str, top: str
 ) -> dict[str, str]:
-  """Returns what a search finds, by names below `top`."""
+  """Returns the stamps of the files a search finds, by name below `top`."""
   found = {}
   for name, info in search(path, detail=True).items():
     if info['type'] == 'file':
@@ -216,22 +216,22 @@ def _stamps(
 
 def _each(work: Callable[[str], None], names: Iterable[str]) -> None:
   with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-    # The first that fails takes those back that have not begun.
+    # The first failure cancels transfers that have not begun.
     collections.deque(pool.map(work, names), maxlen=0)
 
 
 def _attempt(
   url: str, work: Callable[[fsspec.AbstractFileSystem, str], T]
 ) -> T:
-  """Returns what work with a file system does, tried again where that helps."""
+  """Returns the result of `work` on a file system, retried where that helps."""
   system, path = _open(url)
   for delay in (*DELAYS, None):
     try:
-      system.invalidate_cache()  # Others write there.
+      system.invalidate_cache()  # Others may have written there.
       return work(system, path)
     except FileNotFoundError as error:
       raise MissingError(f'There is no {url}: {error}.') from error
-    except Exception as error:  # Each protocol has its own.
+    except Exception as error:  # Each protocol has its own errors.
       final = _is_final(error)
       if delay is None or final:
         raise (DeniedError if final else LostError)(
@@ -244,7 +244,7 @@ def _attempt(
 
 
 def _is_final(error: Exception) -> bool:
-  """Whether the same would happen again."""
+  """Whether a retry would fail in the same way."""
   full = isinstance(error, OSError) and error.errno == errno.ENOSPC
   return full or isinstance(error, PermissionError)
 

@@ -1,4 +1,4 @@
-"""What is made once for all machines: copied from a URL, or made and put there.
+"""A cache for all machines: copied from a URL, or built and uploaded there.
 
 It holds:
 
@@ -14,7 +14,7 @@ from absl import logging
 from lm.data import atomic, remote, token_store, tokenizers
 from lm.types import UserError
 
-# What is written last, so that a directory that has it is whole.
+# The file that is written last: a directory that has it is complete.
 LAST = {'tokens': 'meta.json', 'tokenizer': 'tokenizer.json'}
 
 
@@ -24,20 +24,20 @@ def copy_or_make(
   make: Callable[[pathlib.Path], None],
   directory: pathlib.Path,
 ) -> None:
-  """Makes a directory by copying what is at `url`, else makes it for both.
+  """Copies a directory from `url`, or else makes it and uploads it there.
 
   Args:
-    url: Where the directory of all machines is, or will be.
-    kind: What is in it, a name in `LAST`.
-    make: Makes the directory, whole or not at all.
+    url: Where the shared directory is, or will be.
+    kind: What it holds, a name in `LAST`.
+    make: Makes the directory, atomically.
     directory: Where it will be on this machine.
 
   Raises:
-    UserError: What is at `url` is damaged.
+    UserError: The directory at `url` is damaged.
   """
   if LAST[kind] not in remote.files(url):
     make(directory)
-    if LAST[kind] not in remote.files(url):  # Nobody was faster.
+    if LAST[kind] not in remote.files(url):  # No other machine was faster.
       names = [path.name for path in directory.iterdir()]
       remote.upload(directory, url, names, LAST[kind])
     return
@@ -57,7 +57,7 @@ def copy_or_make(
 
 
 def _copy(url: str, kind: str, directory: pathlib.Path) -> None:
-  """Copies a directory, which gets its name when it is known to be good."""
+  """Copies a directory, which gets its name once it is verified."""
   names = [name for name in remote.files(url) if not name.endswith('.npy')]
   logging.info('Copying %s to %s.', url, directory)
   with atomic.new_directory(directory) as path:

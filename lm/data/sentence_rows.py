@@ -1,8 +1,8 @@
-"""Rows of whole sentences, one after another, as RoBERTa reads them.
+"""Rows of consecutive whole sentences, as in RoBERTa.
 
 FULL-SENTENCES (Liu et al. 2019, 4.2): as many sentences as fit, in the order of
-the text, across the ends of documents. A plan, made once for a store and a
-length and kept beside the tokens, says where each row begins.
+the text, across document boundaries. A plan, made once per store and length and
+kept beside the tokens, holds where each row begins.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ MARKS = 2  # One begins a row, and one ends it.
 
 @dataclasses.dataclass(frozen=True)
 class Sentences(Rows):
-  """Rows of whole sentences between the marks of an encoder.
+  """Rows of whole sentences between the special tokens of an encoder.
 
   Sentences a a a a, b b and c c c in rows of 8 tokens:
 
@@ -61,7 +61,7 @@ def sentences(store: TokenStore, request: Request) -> Sentences:
   """Returns rows of whole sentences; see `Sentences`.
 
   Raises:
-    UserError: The tokenizer has no marks, or a row no room beside them.
+    UserError: The tokenizer lacks special tokens, or they leave no room.
   """
   marks(request)
   sources.check_length(request.length, MARKS)
@@ -71,7 +71,7 @@ def sentences(store: TokenStore, request: Request) -> Sentences:
 
 
 def marks(request: Request) -> tuple[int, int]:
-  """Returns what begins a row, and what ends it and divides texts."""
+  """Returns the ids that begin a row, and that end it and separate texts."""
   found = request.vocabulary.marks
   if found is None:
     raise UserError(
@@ -83,9 +83,9 @@ def marks(request: Request) -> tuple[int, int]:
 
 
 def sentence_ends(store: TokenStore) -> Int64[np.ndarray, 'E']:
-  """Returns where sentences end in the stream; a document's end is one.
+  """Returns where sentences end in the stream; a document's end counts as one.
 
-  What only ends a document is of its last sentence.
+  A token that only ends a document belongs to its last sentence.
   """
   ends = store.marks & SENTENCE_END > 0
   last = store.offsets[1:] - 1
@@ -96,9 +96,9 @@ def sentence_ends(store: TokenStore) -> Int64[np.ndarray, 'E']:
 
 
 def plan(store: TokenStore, room: int) -> Int64[np.ndarray, 'O']:
-  """Returns where rows of at most `room` tokens begin, and the last one ends.
+  """Returns where rows of up to `room` tokens begin, then where the last ends.
 
-  A sentence that is longer than a row is cut.
+  Sentences that are longer than a row are cut.
   """
   ends, total = sentence_ends(store), len(store.tokens)
   starts = [0]
@@ -111,7 +111,7 @@ def plan(store: TokenStore, room: int) -> Int64[np.ndarray, 'O']:
 
 
 def kept(path: pathlib.Path, make) -> np.ndarray:
-  """Returns the array in a file, made if it is not there or cut short."""
+  """Returns the array in a file, which is made if missing or truncated."""
   if path.exists():
     try:
       return np.load(path, mmap_mode='r')

@@ -1,9 +1,9 @@
-"""Where the sentences of a text end, in English, Chinese and their like."""
+"""Sentence boundaries, in English, Chinese and similar languages."""
 
 import re
 
-# A sentence ends in these, and in what closes a quotation after them, where
-# no small letter follows (as in `e.g. this`); Chinese and Japanese put no space.
+# A sentence ends in these and any closing quotes or brackets, if no lowercase
+# letter follows (as in `e.g. this`). Chinese and Japanese put no space between.
 _STOP = re.compile(
   r'[.!?…。！？](?:["\'”’»)\]]*(?=\s+[^\sa-zß-öø-ÿ])'
   r'|(?<=[。！？])(?![。！？])[”’」』）】]*)'
@@ -12,10 +12,10 @@ _PARAGRAPH = re.compile(r'\n\s*\n')
 
 
 def ends(text: str) -> list[int]:
-  """Returns where the last characters of sentences stand.
+  """Returns the positions of the last characters of sentences.
 
-  An empty line ends a sentence, as after a heading; the end of a text is one
-  only where an empty line stands there.
+  An empty line ends a sentence, as after a heading; the end of a text does so
+  only if an empty line stands there.
 
       He said "No." Then
                   ^    ^   -> 12 17, if an empty line follows
@@ -26,7 +26,7 @@ def ends(text: str) -> list[int]:
 
 
 def _before(text: str, place: int) -> int:
-  """Returns the last place before `place` that is no space, or -1."""
+  """Returns the last position before `place` that is not white space, or -1."""
   place -= 1
   while place >= 0 and text[place].isspace():
     place -= 1

@@ -1,8 +1,8 @@
-"""Examples from a token store: any of the endless, shuffled stream in O(1).
+"""Examples from a token store, with O(1) access to an endless shuffled stream.
 
-The index of an example is all the state there is. With a seed the stream is
-endless: each example once an epoch, each epoch in another order. Without one it
-is a single pass in order, for evaluation, and indices past its end give filler.
+The index of an example is the only state. With a seed the stream is endless:
+each example once per epoch, each epoch in another order. Without one it is a
+single pass in order, for evaluation, and indices past its end give filler.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from lm.types import Examples, UserError, Vocabulary
 
 @runtime_checkable
 class Source(Protocol):
-  """Where examples come from."""
+  """A source of examples."""
 
   @property
   def size(self) -> int:
@@ -30,32 +30,32 @@ class Source(Protocol):
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
     """Returns the examples with these indices; all arrays are `[B, length]`.
 
-    `tokens`, `valid` (False on filler), and what was asked for of `bytes` (of
-    text a token stands for) and `word_starts`; of packed documents also
+    `tokens`, `valid` (False on filler) and, if requested, `bytes` (of text that
+    a token stands for) and `word_starts`; for packed documents also
     `segment_ids` (from 1; 0 on filler) and `positions` (which restart with
-    every segment); of pairs `token_types` and, `[B]`, `next_sentence`.
+    every segment); for pairs `token_types` and, `[B]`, `next_sentence`.
     """
 
   def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns what all that is random about these examples is drawn from."""
+    """Returns the counter that each example's randomness is drawn from."""
 
 
 class Request(NamedTuple):
-  """What is asked of a source, whichever it is.
+  """What is requested of a source, whichever it is.
 
   Attributes:
-    length: The tokens of an example.
-    seed: Of the order; None for one pass as they stand.
-    reads: What an example has beside `tokens` and `valid`: `bytes`,
+    length: Tokens per example.
+    seed: Seed of the order; None for a single pass in order.
+    reads: What an example has besides `tokens` and `valid`: `bytes`,
       `word_starts`.
-    vocabulary: Where marks are put between texts.
-    duplicates: How many versions of a row there are, one an epoch and then
-      again the first: BERT's static masks; 0: each epoch has a new one.
-    pair: What becomes of a pair of texts: the second is foreign, or both change
-      places.
-    short_seq_prob: The share of the documents whose pairs are shorter than a
-      row.
-    marks: Whether packed documents stand between marks, and share no token.
+    vocabulary: The vocabulary, for the special tokens between texts.
+    duplicates: Versions of a row, one per epoch, before the first is repeated:
+      BERT's static masks; 0 means a new version in each epoch.
+    pair: How a pair of texts is altered: the second is replaced, or the two are
+      swapped.
+    short_seq_prob: The share of documents whose pairs are shorter than a row.
+    marks: Whether packed documents stand between special tokens, and share no
+      token.
   """
 
   length: int
@@ -69,11 +69,11 @@ class Request(NamedTuple):
 
 
 class Placed(NamedTuple):
-  """Which rows some examples are.
+  """The rows of some examples.
 
   Attributes:
-    row: Its number; within range even where there is none.
-    epoch: Which time it comes, or which version it is.
+    row: The number of the row; in range even if there is none.
+    epoch: The epoch, or the version of the row.
     real: False past the end of a single pass.
   """
 
@@ -84,7 +84,7 @@ class Placed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-  """The rows of a store in the order asked for: what all sources share."""
+  """The rows of a store in the requested order: what all sources share."""
 
   store: TokenStore
   request: Request
@@ -94,7 +94,7 @@ class Rows:
     raise NotImplementedError
 
   def place(self, index: Int[np.ndarray, 'B']) -> Placed:
-    """Returns which row each example is."""
+    """Returns the row of each example."""
     size, request = self.size, self.request
     if request.seed is None:
       row = np.minimum(index, size - 1)
@@ -106,7 +106,7 @@ class Rows:
     return Placed(row, epoch, np.ones(len(index), bool))
 
   def draws(self, index: Int[np.ndarray, 'B']) -> Int[np.ndarray, 'B']:
-    """Returns what is drawn from: the index, or the version of the row."""
+    """Returns the counter of each example: its index, or its row's version."""
     if self.request.seed is None or not self.request.duplicates:
       return index
     row, version, _ = self.place(index)
@@ -114,16 +114,16 @@ class Rows:
 
 
 class Windows(Rows):
-  """Windows over the stream of all tokens, whichever documents they are of.
+  """Windows over the stream of all tokens, across document boundaries.
 
   Windows of 4 tokens over 9: the last token of one is the first of the next,
-  so every token but the very first is asked for once. The last is filled up.
+  so every token but the very first is a target once. The last one is padded.
 
       0 1 2 3 | 3 4 5 6 | 6 7 8 .
 
-  With a seed only whole windows are used, one less than there are, and each
-  epoch moves all of them by a number of its own. So no token is always at the
-  same place, nor left out in every epoch.
+  With a seed only full windows are used, one fewer than there are, and each
+  epoch shifts all of them by a random offset. So no token is always at the same
+  position, nor left out in every epoch.
   """
 
   @functools.cached_property
@@ -132,7 +132,7 @@ class Windows(Rows):
     stride = self.request.length - OVERLAP
     if self.request.seed is None:
       return -(-asked // stride)
-    return max(1, asked // stride - 1)  # One less, to move them by a stride.
+    return max(1, asked // stride - 1)  # One fewer, for a shift by a stride.
 
   def examples_at(self, index: Int[np.ndarray, 'B']) -> Examples:
     length, seed = self.request.length, self.request.seed
@@ -149,7 +149,7 @@ class Windows(Rows):
 
 @dataclasses.dataclass(frozen=True)
 class Packed(Rows):
-  """Rows of whole documents; those that are longer than a row are cut.
+  """Rows of whole documents; those longer than a row are cut.
 
   Documents a a a, b b and c c c c c in rows of 6 tokens:
 
@@ -157,7 +157,7 @@ class Packed(Rows):
       segment_ids  1 1 1 2 2 0    1 1 1 1 1 0
       positions    0 1 2 0 1 0    0 1 2 3 4 0
 
-  Between marks, for a model that reads both ways, with documents a a and b:
+  With special tokens, for a bidirectional model, and documents a a and b:
 
       tokens       [CLS] a a [SEP] [CLS] b [SEP] .
       segment_ids    1   1 1   1     2   2   2   0
@@ -165,7 +165,7 @@ class Packed(Rows):
 
   Attributes:
     plan: Which documents share a row.
-    marks: What begins and ends each of them; (): nothing.
+    marks: The ids that begin and end each of them; () means none.
   """
 
   plan: Plan
@@ -253,7 +253,7 @@ def packed(store: TokenStore, request: Request) -> Packed:
 
 
 def check_length(length: int, taken: int) -> None:
-  """Raises UserError if a row has no room beside what is `taken`."""
+  """Raises UserError if a row has no room besides the `taken` tokens."""
   if length <= taken:
     raise UserError(
       f'An example would have {length} tokens, but to ask for one takes'
@@ -273,7 +273,7 @@ def read(
   places: Int[np.ndarray, 'B L'],
   valid: Bool[np.ndarray, 'B L'],
 ) -> dict[str, np.ndarray]:
-  """Returns what stands at `places`, and filler where not `valid`."""
+  """Returns the arrays at `places` of the stream, filler where not `valid`."""
   places = np.where(valid, places, 0)
   tokens = store.tokens[places]
   examples = {
@@ -296,7 +296,7 @@ def read_marked(
   marks: Int[np.ndarray, '#B L'],
   valid: Bool[np.ndarray, 'B L'],
 ) -> dict[str, np.ndarray]:
-  """Returns what stands at `places` where that is text, and else `marks`.
+  """Returns the arrays at `places` where `text`, and `marks` elsewhere.
 
   Each mark is a word of its own; where not `valid`, there is filler.
   """

@@ -1,4 +1,4 @@
-"""English that every Python has: its manual's topics and its docstrings."""
+"""English that every Python comes with: its help topics and its docstrings."""
 
 import ast
 import functools
@@ -40,8 +40,8 @@ def documents() -> tuple[str, ...]:
   """Returns the topics that `help()` shows, and every docstring, each once.
 
   Each is kept whole, examples included, without its indentation. Sources are
-  parsed and never imported, since importing some of them acts. The text is the
-  same on every call, but differs between versions of Python.
+  parsed, never imported, since importing some of them has side effects. The
+  text is the same on every call, but differs between versions of Python.
   """
   topics, *modules = files()
   found = list(_topics(_parse(topics)))
@@ -62,7 +62,7 @@ def _topics(tree: ast.Module) -> Iterator[str]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:
-  """Yields those of the module, its classes, and functions at any depth."""
+  """Yields docstrings of the module, its classes and functions at any depth."""
   pending = [tree]
   while pending:
     node = pending.pop()

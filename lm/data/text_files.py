@@ -15,17 +15,17 @@ from typing import BinaryIO, NamedTuple
 from lm.data import remote
 from lm.types import UserError
 
-PART = 1 << 26  # Bytes that `cut` aims at.
+PART = 1 << 26  # The size of a part that `cut` aims at, in bytes.
 LONE_SURROGATE = re.compile('[\ud800-\udfff]')
 
 
 class Span(NamedTuple):
-  """Whole documents of a file: `Span(file)` is all of them.
+  """A span of whole documents in a file; `Span(file)` is all of it.
 
   Attributes:
-    file: Where they are.
+    file: The file.
     start: The first byte.
-    end: Where the bytes end; None: with the file.
+    end: The byte after the last; None means the end of the file.
   """
 
   file: pathlib.Path
@@ -36,14 +36,14 @@ class Span(NamedTuple):
 def find(path: str, key: str = 'config.data.path') -> tuple[pathlib.Path, ...]:
   """Returns the file at `path`, or those that match it as a glob, sorted.
 
-  What is elsewhere, as `gs://bucket/*.txt`, is copied to this machine.
+  Remote files, such as `gs://bucket/*.txt`, are copied to this machine.
 
   Args:
     path: A file, a glob or a URL.
-    key: What says so, for messages.
+    key: The config key of the path, for messages.
 
   Raises:
-    UserError: There is no such file, or nothing in any.
+    UserError: There is no such file, or all are empty.
   """
   if remote.is_url(path):
     path = remote.fetch_matching(path)
@@ -76,12 +76,12 @@ def cut(
 ) -> tuple[tuple[Span, ...], ...]:
   """Returns the files in parts of about `PART` bytes, in order.
 
-  Small files share a part. A large one is divided, but not a compressed one,
-  which can be read from its beginning alone.
+  Small files share a part. A large one is divided, unless it is compressed and
+  so can only be read from its beginning.
 
   Args:
-    files: What is divided.
-    after_blank: Whether a document begins after a blank line, not at any line.
+    files: The files to divide.
+    after_blank: Whether documents begin after blank lines, not at any line.
   """
   parts, part, size = [], [], 0
   for file in files:
@@ -114,7 +114,7 @@ def lines(
         ' of config.data.path.'
       ) from error
     if offset == 0:
-      text = text.removeprefix('\ufeff')  # Some editors mark UTF-8 with it.
+      text = text.removeprefix('\ufeff')  # The byte order mark of some editors.
     offset += len(line)
     yield text[:-2] + '\n' if text.endswith('\r\n') else text
 
@@ -122,7 +122,7 @@ def lines(
 def bytes_by_line(
   file: pathlib.Path, start: int = 0, end: int | None = None
 ) -> Iterator[bytes]:
-  """Yields the lines of a `Span` as they stand, unpacked.
+  """Yields the raw lines of a `Span`, decompressed.
 
   Raises:
     UserError: A `.gz` file is not intact.
@@ -146,7 +146,7 @@ def bytes_by_line(
 
 
 def paragraphs(spans: Iterable[Span]) -> Iterator[str]:
-  """Yields each run of lines between blank ones; no span's end is crossed."""
+  """Yields each run of lines between blank ones, within each span."""
   for span in spans:
     for blank, block in itertools.groupby(lines(*span), str.isspace):
       if not blank:
@@ -157,7 +157,7 @@ def fields(spans: Iterable[Span], field: str) -> Iterator[str]:
   """Yields the text in one field of the JSON object on each line.
 
   Raises:
-    UserError: A line has no such text.
+    UserError: A line is invalid, or has no text in that field.
   """
   for span in spans:
     for number, line in enumerate(lines(*span), start=1):
@@ -179,7 +179,7 @@ def digest(file: pathlib.Path) -> bytes:
 
 
 def is_compressed(file: pathlib.Path) -> bool:
-  """Returns whether a file is read through gzip, which its name decides."""
+  """Returns whether a file is read through gzip, judging by its name."""
   return file.suffix == '.gz'
 
 
@@ -195,9 +195,9 @@ def _spans(file: pathlib.Path, after_blank: bool) -> Iterator[tuple[Span, int]]:
 
 
 def _beginning(stream: BinaryIO, place: int, after_blank: bool) -> int:
-  """Returns where a document can begin, somewhere behind `place`."""
+  """Returns where a document can begin, somewhere after `place`."""
   stream.seek(place)
-  stream.readline()  # It was begun before.
+  stream.readline()  # It may have begun before.
   while after_blank and (line := stream.readline()):
     if line.isspace():
       break

@@ -12,20 +12,20 @@ from lm.data import text_files
 from lm.types import UserError
 
 # TFDS knows the datasets of these modules only once they are imported: its own
-# import of all of them ends at the first that wants TensorFlow.
+# import of all of them stops at the first that needs TensorFlow.
 MODULES = ('question_answering', 'summarization', 'text', 'translate')
-# The one format that is read without TensorFlow.
+# The only format that can be read without TensorFlow.
 FILE_FORMAT = 'array_record'
 KEY = 'config.data.path'
-CHUNK = 1024  # Examples read at once; one at a time takes thrice as long.
+CHUNK = 1024  # Examples read at once; one at a time takes three times as long.
 
 
 def prepare(path: str, field: str) -> tfds.core.DatasetBuilder:
-  """Returns the builder of a dataset, downloaded and built if it is not yet.
+  """Returns the builder of a dataset, which is downloaded and built if needed.
 
   Args:
-    path: As of `find`.
-    field: The feature that is to be read.
+    path: As for `find`.
+    field: The feature to read.
 
   Raises:
     UserError: There is no such dataset or feature, or it cannot be built here.
@@ -46,28 +46,28 @@ def find(path: str, key: str = KEY) -> tfds.core.DatasetBuilder:
 
   Args:
     path: A name as TFDS writes it (`glue/sst2:2.0.0`), or a builder class of
-      the user's as `package.module:Class`.
-    key: What names it, for messages.
+      the user as `package.module:Class`.
+    key: The config key of the path, for messages.
 
   Raises:
     UserError: There is no such dataset.
   """
   module, _, name = path.rpartition(':')
-  if module and name.isidentifier():  # Not a name with its version.
+  if module and name.isidentifier():  # Not a name with a version.
     return _own_builder(path, module, name, key)
   return _by_name(path, key)
 
 
 def build(builder: tfds.core.DatasetBuilder, path: str, key: str = KEY) -> None:
-  """Downloads and builds a dataset if it is not yet.
+  """Downloads and builds a dataset if needed.
 
-  It lies where TFDS keeps its datasets: `TFDS_DATA_DIR` of the environment, or
-  `~/tensorflow_datasets`.
+  It is stored where TFDS keeps its datasets: in `TFDS_DATA_DIR` from the
+  environment, or `~/tensorflow_datasets`.
 
   Args:
-    builder: The dataset's.
-    path: What it was found by, for messages.
-    key: What names that.
+    builder: The builder of the dataset.
+    path: The path that it was found by, for messages.
+    key: The config key of the path, for messages.
 
   Raises:
     UserError: It cannot be built here.
@@ -89,9 +89,9 @@ def examples(
   """Yields the examples of a split, each with its number from 0.
 
   Args:
-    builder: Of a dataset that is built.
+    builder: The builder of a dataset that has been built.
     split: A name, or a part as in 'train[:10%]'.
-    part: The numbers of those that are read; None: all.
+    part: The numbers of the examples to read; None means all.
   """
   source = builder.as_data_source(split=split)
   part = range(len(source)) if part is None else part
@@ -103,10 +103,10 @@ def examples(
 def readers(
   builder: tfds.core.DatasetBuilder, field: str, split: str
 ) -> Iterator[Callable[[], Iterator[str]]]:
-  """Yields what reads each part of one of the dataset's own splits.
+  """Yields a reader of each part of one of the dataset's own splits.
 
   A part has about `text_files.PART` bytes. A reader needs the files of the
-  dataset, and not what built it.
+  dataset, but not the code that built it.
   """
   info = builder.info.splits[split]
   num_parts = 1 + info.num_bytes // text_files.PART
@@ -147,7 +147,7 @@ def _by_name(path: str, key: str) -> tfds.core.DatasetBuilder:
     importlib.import_module(f'tensorflow_datasets.{module}')
   try:
     return tfds.builder(path, file_format=FILE_FORMAT)
-  except ValueError as error:  # Its message goes on with hundreds of names.
+  except ValueError as error:  # The rest of its message is hundreds of names.
     reason = str(error).splitlines()[0]
     raise UserError(
       f'{key} is {path!r}, which TFDS cannot open: {reason} Give a'

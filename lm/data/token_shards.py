@@ -1,13 +1,13 @@
-"""Shards of tokens: what many machines that share files make for one store.
+"""Shards of tokens, made for one store by many machines that share files.
 
-A directory of them has
+A directory of shards has
 
-    job.pickle           what there is to do
-    00003-of-00040.npys  what became of a part of the text, whole or not there
-    index.json           how large each is, its sum, and what is in it
-    failure.txt          what is wrong with the text, if something is
+    job.pickle           the work to do
+    00003-of-00040.npys  a part of the text, tokenized; complete or absent
+    index.json           the size, SHA-256 and counts of each shard
+    failure.txt          what is wrong with the text, if anything
 
-A shard is made of the text alone, so it does not matter which machine makes it,
+A shard depends on the job alone, so it does not matter which machine makes it,
 whether two do, or whether one that was killed had begun.
 """
 
@@ -30,14 +30,14 @@ from lm.types import UserError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-  """What there is to do.
+  """The work to do.
 
   Attributes:
-    parts: Of the text, a shard each; see `corpora.Corpus`.
-    side: Which of its documents.
-    tokenizer: Cuts them into tokens.
-    end_of_text: Whether its end is put behind each.
-    words: What tells where words begin; see `lm.data.tokenization`.
+    parts: The parts of the text, a shard each; see `corpora.Corpus`.
+    side: The side whose documents are tokenized.
+    tokenizer: The tokenizer.
+    end_of_text: Whether the tokenizer's end token follows every document.
+    words: What determines where words begin; see `lm.data.tokenization`.
   """
 
   parts: tuple[Callable[[str], Iterator[str]], ...]
@@ -48,7 +48,7 @@ class Job:
 
 
 def begin(directory: pathlib.Path, job: Job) -> None:
-  """Writes a job where all machines find it; shards that are there stay."""
+  """Writes a job where all machines find it; existing shards are kept."""
   directory.mkdir(parents=True, exist_ok=True)
   for name in ('index.json', 'failure.txt'):
     (directory / name).unlink(missing_ok=True)
@@ -57,21 +57,21 @@ def begin(directory: pathlib.Path, job: Job) -> None:
 
 
 def job(directory: pathlib.Path) -> Job:
-  """Reads what there is to do."""
+  """Reads the job."""
   return pickle.loads((directory / 'job.pickle').read_bytes())
 
 
 def make(directory: pathlib.Path, job: Job, number: int) -> dict[str, Any]:
-  """Returns what the index says of a shard, which is made if it is not there.
+  """Returns the index entry of a shard, which is made if missing.
 
   Raises:
-    UserError: The text is not as it should be, or the disk is full.
+    UserError: The text is invalid, or the disk is full.
   """
   path = directory / f'{number:05}-of-{len(job.parts):05}.npys'
   if path.exists():
     try:
       return {'number': number, **_entry(path)}
-    except (EOFError, ValueError) as error:  # How numpy says it.
+    except (EOFError, ValueError) as error:  # Raised by numpy.
       logging.warning('%s is damaged (%s): it is made anew.', path, error)
   try:
     with token_store.full_disk_said(path):
@@ -86,7 +86,7 @@ def make(directory: pathlib.Path, job: Job, number: int) -> dict[str, Any]:
 def write_index(
   directory: pathlib.Path, entries: Iterable[dict[str, Any]]
 ) -> None:
-  """Writes what `make` has said of all shards, in their order."""
+  """Writes the entries that `make` returned for all shards, in order."""
   entries = sorted(entries, key=lambda entry: entry['number'])
   with atomic.new_file(directory / 'index.json') as path:
     path.write_text(json.dumps({'shards': entries}, indent=2) + '\n')
@@ -98,18 +98,18 @@ def is_complete(directory: pathlib.Path) -> bool:
 
 
 def failure(directory: pathlib.Path) -> str:
-  """Returns what is wrong with the text, or nothing."""
+  """Returns the reason why a shard could not be made, or ''."""
   path = directory / 'failure.txt'
   return path.read_text() if path.exists() else ''
 
 
 def num_made(directory: pathlib.Path) -> int:
-  """Returns how many shards there are by now."""
+  """Returns how many shards have been made so far."""
   return sum(1 for _ in directory.glob('*.npys'))
 
 
 def read(directory: pathlib.Path) -> Iterator[Tokenized]:
-  """Yields all that is in the shards, in the order of the text.
+  """Yields the contents of all shards, in the order of the text.
 
   Raises:
     UserError: A shard is not what was written.

@@ -1,6 +1,6 @@
-"""Text tokenized once, into flat arrays that are mapped into memory.
+"""Text tokenized once, into flat memory-mapped arrays.
 
-A store is a directory of arrays, and `meta.json`, which is written last.
+A store is a directory of arrays and a `meta.json`, which is written last.
 """
 
 import contextlib
@@ -22,25 +22,25 @@ from lm.data.tokenization import Tokenized
 from lm.data.tokenizers import Tokenizer
 from lm.types import UserError
 
-# Raise it when the same text and tokenizer begin to give other arrays.
+# Increment this when the same text and tokenizer begin to give other arrays.
 VERSION = 1
 ARRAYS = ('tokens', 'offsets', 'byte_counts', 'marks')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenStore:
-  """The tokens of one split of a corpus, and what is known of each.
+  """The tokens of one split of a corpus, with the bytes and marks of each.
 
   Attributes:
-    directory: Where it lies.
-    tokens: All documents, one after another.
-    offsets: Where each document starts, and in the end where the last one ends.
-    byte_counts: How many bytes of text a token stands for; indexed by id where
-      `bytes_by_id`, else as `tokens` is.
-    marks: Of each token, the bits of `lm.data.tokenization`: whether it begins
+    directory: The directory of the store.
+    tokens: The tokens of all documents, concatenated.
+    offsets: Where each document starts, then where the last one ends.
+    byte_counts: How many bytes of text a token stands for; indexed by id if
+      `bytes_by_id`, else like `tokens`.
+    marks: For each token, the bits of `lm.data.tokenization`: whether it begins
       a word, and whether a sentence ends in it.
-    bytes_by_id: Whether the id alone tells the bytes.
-    vocab_size: What all tokens are below.
+    bytes_by_id: Whether the id alone determines the bytes.
+    vocab_size: All ids are below this.
   """
 
   directory: pathlib.Path
@@ -56,19 +56,19 @@ class TokenStore:
     places: Int[np.ndarray, '*B'],
     tokens: Integer[np.ndarray, '*B'],
   ) -> Integer[np.ndarray, '*B']:
-    """Returns the bytes of text of `tokens`, which stand at `places`."""
+    """Returns how many bytes of text `tokens`, found at `places`, stand for."""
     return self.byte_counts[tokens if self.bytes_by_id else places]
 
   def packing(self, length: int, **rules: int) -> packing.Plan:
-    """Returns which documents share a row of `length` tokens; see `pack`."""
+    """Returns the plan for rows of `length` tokens; see `packing.pack`."""
     return packing.of_store(self.directory, self.offsets, length, **rules)
 
 
 def open(directory: pathlib.Path) -> TokenStore:
-  """Maps a store into memory.
+  """Memory-maps a store.
 
   Raises:
-    UserError: It is not there, or a file of it is cut short.
+    UserError: It does not exist, or a file is truncated.
   """
   meta = _meta(directory)
   return TokenStore(
@@ -83,7 +83,7 @@ def open(directory: pathlib.Path) -> TokenStore:
 
 
 def counts(store: TokenStore) -> dict[str, int]:
-  """Returns how many documents, tokens, and bytes of text are in a store."""
+  """Returns the numbers of documents, tokens and bytes of text in a store."""
   meta = _meta(store.directory)
   return {
     name: meta[f'num_{name}'] for name in ('documents', 'tokens', 'bytes')
@@ -91,7 +91,7 @@ def counts(store: TokenStore) -> dict[str, int]:
 
 
 def verify(store: TokenStore) -> None:
-  """Reads a whole store, as is due after a copy.
+  """Checks the SHA-256 of all files of a store, such as a copy.
 
   Raises:
     UserError: A file is not what was written.
@@ -108,18 +108,18 @@ def build(
   workers: int,
   words: str = 'tokenizer',
 ) -> TokenStore:
-  """Tokenizes documents into a store, the same whatever the number of workers.
+  """Tokenizes documents into a store, identical for any number of workers.
 
   Memory holds `3 * workers` chunks of `tokenization.CHUNK` characters and their
   tokens; a larger document that cannot be cut takes as much as it needs.
 
   Args:
     documents: The text.
-    tokenizer: Cuts it into tokens.
-    directory: Where the store will be, once it is whole.
-    end_of_text: Whether the tokenizer's is put behind every document.
-    workers: How many processes tokenize.
-    words: What tells where they begin; see `lm.data.tokenization`.
+    tokenizer: The tokenizer.
+    directory: Where the finished store will be.
+    end_of_text: Whether the tokenizer's end token follows every document.
+    workers: Number of tokenizing processes.
+    words: What determines where words begin; see `lm.data.tokenization`.
 
   Raises:
     UserError: There are no tokens, the disk is full, or memory ran out.
@@ -141,7 +141,7 @@ def build(
 def write(
   parts: Iterable[Tokenized], tokenizer: Tokenizer, directory: pathlib.Path
 ) -> TokenStore:
-  """Writes what is tokenized into a store, however it is divided into parts.
+  """Writes tokenized text into a store, however it is divided into parts.
 
   Raises:
     UserError: There are no tokens, or the disk is full.
@@ -160,7 +160,7 @@ def write(
 
 @contextlib.contextmanager
 def full_disk_said(target: pathlib.Path) -> Iterator[None]:
-  """Raises UserError where the disk of `target` is full."""
+  """Raises UserError if the disk of `target` is full."""
   try:
     yield
   except OSError as error:
@@ -194,7 +194,7 @@ def _write(
   directory: pathlib.Path,
   bytes_of_id: Int[np.ndarray, 'V'] | None,
 ) -> dict[str, Any]:
-  """Writes the arrays of a store, and returns what there is to know of them."""
+  """Writes the arrays of a store, and returns their metadata."""
   end, num_documents, num_bytes = 0, 0, 0
   with contextlib.ExitStack() as stack:
     files = {
@@ -229,7 +229,7 @@ def _write(
 
 
 def _with_bar(parts: Iterable[Tokenized]) -> Iterator[Tokenized]:
-  """Yields the parts, and shows on a terminal how much text that was."""
+  """Yields the parts, and shows their progress on a terminal."""
   screen = console.Console(stderr=True)
   columns = (
     progress.TextColumn('Tokenizing'),

@@ -5,18 +5,18 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
-# Lines and columns. GPT-2 writes them, and the space, as visible characters.
+# Tabs and line breaks. GPT-2 writes them, and spaces, as visible characters.
 _BREAKS = ('\t', '\n', '\r', 'ĉ', 'Ċ', 'č')
 
 
 def byte_table(
   ids: Mapping[str, int], special_ids: Collection[int], byte_level: bool
 ) -> Int[np.ndarray, 'V']:
-  """Returns the bytes of text that each id stands for; none for special ones.
+  """Returns how many bytes of text each id stands for; 0 for special tokens.
 
   Args:
     ids: The id of every piece.
-    special_ids: Those that are no text.
+    special_ids: The ids that are not text.
     byte_level: Whether a piece writes each byte as a character.
   """
   table = np.zeros(max(ids.values()) + 1, np.int32)
@@ -29,10 +29,10 @@ def byte_table(
 def byte_lengths(
   text: str, offsets: Sequence[tuple[int, int]]
 ) -> Int[np.ndarray, 'N']:
-  """Divides the bytes of a text among its tokens, given where each stands.
+  """Divides the bytes of a text among its tokens, given their offsets.
 
-  What stands between two tokens counts to the second, what follows the last
-  one to it, and what several share to the first of them.
+  Text between two tokens counts towards the second, text after the last one
+  towards it, and text that several share towards the first of them.
 
       I  see 你 .   at (0, 1) (3, 6) (7, 8) (9, 10)   ->   1 5 4 2
   """
@@ -51,13 +51,13 @@ def word_tables(
   special_ids: Collection[int],
   space: str | None,
 ) -> tuple[Bool[np.ndarray, 'V'], Bool[np.ndarray, 'V']]:
-  """Returns which ids begin a word, and after which ids another one begins.
+  """Returns which ids begin a word, and after which ids a new word begins.
 
   Args:
     ids: The id of every piece.
-    special_ids: Those that are no text, and stand alone.
-    space: How a piece begins that begins a word; None where pieces inside of
-      words begin with `##` instead.
+    special_ids: The ids that are not text, and each stand alone.
+    space: The prefix of pieces that begin a word; None if pieces inside words
+      begin with `##` instead.
   """
   begins, ends = np.zeros((2, max(ids.values()) + 1), bool)
   for piece, id in ids.items():

@@ -1,4 +1,4 @@
-"""Text into arrays of tokens: pieces of documents, tokenized together."""
+"""Turns text into arrays of tokens: pieces of documents, tokenized together."""
 
 import functools
 import itertools
@@ -14,14 +14,14 @@ from lm.data import sentences, token_tables
 from lm.data.tokenizers import Tokenizer
 from lm.types import UserError
 
-# Characters that are tokenized together. While they are, each token takes some
+# Characters that are tokenized together, during which each token takes about
 # 150 bytes of memory.
 CHUNK = 1 << 20
-CONTEXT = 1000  # Characters on both sides of a cut that must not notice it.
+CONTEXT = 1000  # Characters on both sides that a cut must not affect.
 
 WORD_START, SENTENCE_END = 1, 2  # Bits of a token's marks.
 
-_GAP = '\n\n'  # Between pieces while sentences are found: it ends one.
+_GAP = '\n\n'  # Joins pieces to find sentences: it ends one.
 _LINE = re.compile(r'\n(?=\s*\S)')
 
 
@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
 
   Attributes:
     texts: Documents, and parts of large ones.
-    ends_document: Whether each is a whole document, or the last part of one.
+    ends_document: Whether each is a whole document or the last part of one.
   """
 
   texts: list[str]
@@ -38,16 +38,16 @@ class Chunk(NamedTuple):
 
 
 class Tokenized(NamedTuple):
-  """What becomes of some pieces.
+  """The tokens of some pieces, with the bytes and marks of each.
 
   Attributes:
-    tokens: Of all pieces, one after another.
-    byte_counts: How many bytes of UTF-8 each token stands for, with what was
-      left out before it, and after the last one; at most 65535.
+    tokens: The tokens of all pieces, concatenated.
+    byte_counts: How many UTF-8 bytes each token stands for, with any text that
+      was dropped before it or, at the end, after it; at most 65535.
     marks: `WORD_START` where a token begins a word, and `SENTENCE_END` where a
       sentence ends in it.
-    sizes: The tokens of each piece that has any.
-    ends_document: Of each of these.
+    sizes: The number of tokens of each piece that has any.
+    ends_document: Whether each of these pieces ends a document.
   """
 
   tokens: Integer[np.ndarray, 'N']
@@ -58,7 +58,7 @@ class Tokenized(NamedTuple):
 
 
 def check_end(tokenizer: Tokenizer, end_of_text: bool) -> None:
-  """Raises UserError if documents are to have an end, and there is none."""
+  """Raises UserError if documents should get an end token, but none exists."""
   if end_of_text and tokenizer.end_id is None:
     raise UserError(
       'config.data.end_of_text is True, but the tokenizer has no token that'
@@ -74,7 +74,7 @@ def chunks(documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[Chunk]:
     for number, text in enumerate(pieces, start=1):
       chunk.texts.append(text)
       chunk.ends_document.append(number == len(pieces))
-      size += len(text) + 100  # Short ones cost more than their text.
+      size += len(text) + 100  # Each text has a cost besides its characters.
       if size >= CHUNK:
         yield chunk
         chunk, size = Chunk([], []), 0
@@ -83,10 +83,10 @@ def chunks(documents: Iterable[str], tokenizer: Tokenizer) -> Iterator[Chunk]:
 
 
 def cut(document: str, tokenizer: Tokenizer) -> list[str]:
-  """Returns a document in pieces of about `CHUNK` characters.
+  """Splits a document into pieces of about `CHUNK` characters.
 
-  It is cut before the end of a line, and only where that changes no token, as
-  the text around it shows; else it stays whole.
+  It is cut before the end of a line, and only where that changes no token,
+  judging by the text around it; otherwise the rest stays whole.
   """
   pieces, start = [], 0
   while len(document) - start > 2 * CHUNK:
@@ -117,10 +117,10 @@ def tokenize(
   """Tokenizes a chunk.
 
   Args:
-    chunk: The text. What has no tokens, as an empty document, is left out.
-    tokenizer: Cuts it into tokens.
-    end_of_text: Whether its `end_id` is put behind every document.
-    words: Where they begin: as the `tokenizer` tells, or after `spaces`.
+    chunk: The text. Pieces without tokens, such as empty ones, are left out.
+    tokenizer: The tokenizer.
+    end_of_text: Whether its `end_id` follows every document.
+    words: Where words begin: as the `tokenizer` decides, or after `spaces`.
   """
   exact = tokenizer.bytes_of_id is not None
   encodings = tokenizer.encode_batch(chunk.texts, offsets=not exact)
@@ -162,14 +162,14 @@ def tokenize(
 
 
 def token_type(tokenizer: Tokenizer) -> type[np.unsignedinteger]:
-  """Returns the smallest type that holds all ids."""
+  """Returns the smallest dtype that holds all ids."""
   return np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
 
 
 def _bytes_before(
   text: str, places: Int[np.ndarray, 'P']
 ) -> Int[np.ndarray, 'P']:
-  """Returns where characters begin in the UTF-8 of a text."""
+  """Returns the byte offsets of characters in the UTF-8 of a text."""
   if text.isascii():
     return places
   codes = np.frombuffer(text.encode('utf-32-le'), np.uint32)
@@ -189,12 +189,12 @@ def _byte_counts(
   """Returns how many bytes of the text each token takes up.
 
   Args:
-    tokens: Of all texts.
-    last: Which is the last one of each text.
-    texts: What was tokenized.
-    text_ends: Where each ends, in bytes.
-    encodings: The tokens of each, with offsets where there is no `bytes_of_id`.
-    tokenizer: What cut them.
+    tokens: The tokens of all texts.
+    last: The index of the last token of each text.
+    texts: The texts that were tokenized.
+    text_ends: Where each text ends, in bytes.
+    encodings: Their encodings, with offsets if there is no `bytes_of_id`.
+    tokenizer: The tokenizer that made them.
   """
   if tokenizer.bytes_of_id is not None:
     counts = _bytes_taken(tokenizer)[tokens]
@@ -210,7 +210,7 @@ def _byte_counts(
 def _after_spaces(
   text: str, places: Int[np.ndarray, 'N']
 ) -> Bool[np.ndarray, 'N']:
-  """Returns where white space stands, at places given in bytes."""
+  """Returns which byte offsets of a text are white space."""
   code = np.frombuffer(text.encode(), np.uint8)
   return np.isin(code[np.minimum(places, len(code) - 1)], list(b' \t\n\r'))
 
@@ -221,7 +221,7 @@ def _marks(
   text: str,
   token_ends: Int[np.ndarray, 'N'],
 ) -> UInt8[np.ndarray, 'N']:
-  """Returns the marks of tokens, which end where `token_ends` says in bytes."""
+  """Returns the marks of tokens, given the byte offsets of their ends."""
   starts[:1] = True
   starts[last[:-1] + 1] = True  # The first token of every text.
   marks = np.where(starts, np.uint8(WORD_START), np.uint8(0))
@@ -232,7 +232,7 @@ def _marks(
 
 @functools.lru_cache(maxsize=1)
 def _is_mark(tokenizer: Tokenizer) -> Bool[np.ndarray, 'V']:
-  """Which ids stand for no text: all special ones but that of unknown text."""
+  """Which ids stand for no text: all special ones except the unknown token."""
   is_mark = np.zeros(tokenizer.vocab_size, bool)
   is_mark[list(tokenizer.special_ids - {tokenizer.unk_id})] = True
   return is_mark
@@ -240,7 +240,7 @@ def _is_mark(tokenizer: Tokenizer) -> Bool[np.ndarray, 'V']:
 
 @functools.lru_cache(maxsize=1)
 def _bytes_taken(tokenizer: Tokenizer) -> Int[np.ndarray, 'V']:
-  """`bytes_of_id`, but for special tokens those that they are written with."""
+  """`bytes_of_id`, but with the bytes that special tokens are written with."""
   sizes = tokenizer.bytes_of_id.astype(np.int64)
   for id in tokenizer.special_ids:
     sizes[id] = len(tokenizer.pipeline.id_to_token(id).encode())

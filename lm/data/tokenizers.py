@@ -1,4 +1,4 @@
-"""Text to tokens and back: learned from text, or read from published files."""
+"""Tokenizers, learned from text or read from published files."""
 
 import dataclasses
 import functools
@@ -26,19 +26,19 @@ KINDS = vocabulary_training.KINDS
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tokenizer:
-  """A way of cutting text into tokens, used alike whichever its kind.
+  """A tokenizer, with the same interface for every kind.
 
   Special tokens that are written in a text, as in `Paris is a [MASK].`, are
-  taken for what they are.
+  recognized as such.
 
   Attributes:
     pipeline: The tokenizer of the `tokenizers` library that does the work.
-    bos_id: Begins a text. Every role is None where the family has none.
+    bos_id: Begins a text. Every role is None if the family has none.
     eos_id: Ends a text.
-    pad_id: Fills a row.
+    pad_id: Pads a row.
     unk_id: Stands for text that no other token stands for.
     mask_id: Hides a token.
-    cls_id: Answers for a whole text.
+    cls_id: Represents a whole text.
     sep_id: Stands between two texts and after them.
   """
 
@@ -53,7 +53,7 @@ class Tokenizer:
 
   @functools.cached_property
   def vocab_size(self) -> int:
-    """What all ids are below."""
+    """All ids are below this."""
     return max(self._ids.values()) + 1
 
   @functools.cached_property
@@ -69,19 +69,19 @@ class Tokenizer:
 
   @functools.cached_property
   def special_ids(self) -> frozenset[int]:
-    """The tokens that are no text, so that none is ever masked."""
+    """The tokens that are not text, and so are never masked."""
     added = self.pipeline.get_added_tokens_decoder()
     marks = {id for id, token in added.items() if token.special}
     return frozenset(marks.union(self._roles.values()))
 
   @property
   def end_id(self) -> int | None:
-    """What is put behind a document: its end, or what divides two texts."""
+    """The token that follows a document: its end, or else the separator."""
     return self.sep_id if self.eos_id is None else self.eos_id
 
   @functools.cached_property
   def vocabulary(self) -> Vocabulary:
-    """What an objective needs to know of the tokens."""
+    """What an objective needs to know about the tokens."""
     marks = [f'<extra_id_{i}>' for i in range(pipelines.NUM_SENTINELS)]
     sentinels = tuple(self._ids[mark] for mark in marks if mark in self._ids)
     roles = {f'{role}_id': id for role, id in self._roles.items()}
@@ -92,7 +92,7 @@ class Tokenizer:
   def encode(
     self, text: str, special_tokens: bool = False
   ) -> Int[np.ndarray, 'N']:
-    """Returns the ids of a text, the family's special tokens around it or not."""
+    """Returns the ids of a text, with special tokens around it if requested."""
     self._check([text])
     (encoding,) = self.pipeline.encode_batch_fast(
       [text], add_special_tokens=special_tokens
@@ -102,11 +102,11 @@ class Tokenizer:
   def encode_batch(
     self, texts: Sequence[str], offsets: bool = True
   ) -> list[tokenizers.Encoding]:
-    """Returns the tokens of many texts, no special tokens around them.
+    """Returns the tokens of many texts, without special tokens around them.
 
     Args:
       texts: Encoded on all cores, unless TOKENIZERS_PARALLELISM is false.
-      offsets: Whether it is told where each token stands, which takes longer.
+      offsets: Whether to compute where each token stands, which takes longer.
     """
     self._check(texts)
     encode = self.pipeline.encode_batch_fast
@@ -119,15 +119,15 @@ class Tokenizer:
     tokens: Sequence[int] | Int[np.ndarray, 'N'],
     special_tokens: bool = True,
   ) -> str:
-    """Returns the text of ids, special tokens written out or left out."""
+    """Returns the text of ids, with or without special tokens."""
     ids = np.asarray(tokens, np.int64).tolist()
     return self.pipeline.decode(ids, skip_special_tokens=not special_tokens)
 
   @functools.cached_property
   def bytes_of_id(self) -> Int[np.ndarray, 'V'] | None:
-    """The bytes of text that each id stands for, or None where that varies.
+    """How many bytes of text each id stands for, or None if that varies.
 
-    Where there is a table, `byte_lengths` needs no offsets.
+    With this table, `byte_lengths` needs no offsets.
     """
     if not (self._byte_level or self.kind == 'characters'):
       return None
@@ -138,9 +138,9 @@ class Tokenizer:
   def byte_lengths(
     self, text: str, encoding: tokenizers.Encoding
   ) -> Int[np.ndarray, 'N']:
-    """Returns the UTF-8 bytes of the text that each of its tokens stands for.
+    """Returns how many UTF-8 bytes of the text each token stands for.
 
-    They add up to the whole text but the special tokens written in it.
+    They add up to the whole text, except special tokens written in it.
     """
     tokens = np.array(encoding.ids, np.int32)
     if self.bytes_of_id is not None:
@@ -152,10 +152,10 @@ class Tokenizer:
   def word_starts(
     self, tokens: Integer[np.ndarray, 'N']
   ) -> Bool[np.ndarray, 'N']:
-    """Returns which tokens of a text begin a word, as their family tells words.
+    """Returns which tokens of a text begin a word, by the rules of the family.
 
-    BERT's divide at punctuation too, and each ideograph is one. The others
-    divide at white space alone, and it is part of the word after it.
+    BERT splits words at punctuation too, and each ideograph is a word. The
+    others split at white space only, which is part of the word after it.
     """
     begins, ends = self._word_tables
     starts = begins[tokens]
@@ -164,17 +164,17 @@ class Tokenizer:
     return starts
 
   def fingerprint(self) -> str:
-    """Returns a hash of all that decides the ids of a text and their roles."""
+    """Returns a hash of everything that determines ids and their roles."""
     state = json.loads(self.pipeline.to_str()) | {'roles': self._roles}
     if self.kind == 'unigram':
-      # A score is a float32, whose text is read a bit off as a float64.
+      # Scores are float32; their text, read as float64, is slightly off.
       vocab = state['model']['vocab']
       state['model']['vocab'] = [(p, float(np.float32(s))) for p, s in vocab]
     canonical = json.dumps(state, sort_keys=True).encode()
     return hashlib.sha256(canonical).hexdigest()
 
   def save(self, directory: str | pathlib.Path) -> None:
-    """Writes what `load` and Hugging Face's AutoTokenizer read."""
+    """Writes files that `load` and Hugging Face's AutoTokenizer can read."""
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     self.pipeline.save(str(directory / 'tokenizer.json'))
@@ -200,7 +200,7 @@ class Tokenizer:
 
   @functools.cached_property
   def _steps(self) -> dict[str, Any]:
-    """What the pipeline does, without its vocabulary."""
+    """The configuration of the pipeline, without its vocabulary."""
     steps = json.loads(self.pipeline.to_str())
     model = steps['model']
     steps['model'] = dict(type=model['type'], merges=bool(model.get('merges')))
@@ -208,7 +208,7 @@ class Tokenizer:
 
   @functools.cached_property
   def _byte_level(self) -> bool:
-    """Whether pieces are the bytes of the text, none added and none lost."""
+    """Whether pieces are exactly the bytes of the text, none added or lost."""
     cutter = self._steps['pre_tokenizer'] or {'type': None}
     last = cutter.get('pretokenizers', [cutter])[-1]
     if self._steps['normalizer'] or last['type'] != 'ByteLevel':
@@ -222,7 +222,7 @@ class Tokenizer:
     return token_tables.word_tables(self._ids, self.special_ids, space)
 
   def _check(self, texts: Sequence[str]) -> None:
-    """Refuses characters that the pipeline would drop silently."""
+    """Raises UserError for characters that the pipeline would silently drop."""
     if self.kind != 'characters':
       return
     marks = [self.pipeline.id_to_token(id) for id in self.special_ids]
@@ -252,10 +252,10 @@ def train(
   Args:
     kind: One of `KINDS`.
     documents: The text, which WordPiece and Unigram hold in memory at once.
-    vocab_size: How many tokens there shall be, special ones included; None for
-      bytes and characters, where it is not a choice.
+    vocab_size: Number of tokens, special ones included; None for bytes and
+      characters, where it cannot be chosen.
     end_of_text: Whether `<|endoftext|>` is the last token. WordPiece and
-      Unigram have other ends.
+      Unigram have other end tokens.
   """
   pipeline = vocabulary_training.learn(kind, documents, vocab_size, end_of_text)
   tokenizer = Tokenizer(pipeline, **pipelines.role_ids(pipeline, {}))
@@ -263,7 +263,7 @@ def train(
 
 
 def load(path: str | pathlib.Path) -> Tokenizer:
-  """Reads a tokenizer: a directory or a file, of a published format or saved.
+  """Reads a tokenizer from a directory or file: published, or saved here.
 
   Raises:
     UserError: There is none, or its files are damaged.
@@ -287,7 +287,7 @@ def build(
   vocab_size: int | None = None,
   end_of_text: bool = True,
 ) -> Tokenizer:
-  """Trains the kind that a config names, or loads what lies there."""
+  """Trains the kind that a config names, or loads one from a path or URL."""
   if tokenizer in KINDS:
     return train(tokenizer, documents, vocab_size, end_of_text)
   if remote.is_url(tokenizer):

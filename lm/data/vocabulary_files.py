@@ -1,4 +1,4 @@
-"""Reads the published formats of vocabularies."""
+"""Reads the published vocabulary formats."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from lm.types import UserError
 
 
 def settings(directory: pathlib.Path) -> dict[str, Any]:
-  """Returns what `tokenizer_config.json` says beside a vocabulary, if there."""
+  """Returns the `tokenizer_config.json` beside a vocabulary, or {} if none."""
   path = directory / 'tokenizer_config.json'
   try:
     return json.loads(path.read_text('utf-8')) if path.is_file() else {}
@@ -40,11 +40,11 @@ def _byte_level(vocab: pathlib.Path, merges: pathlib.Path) -> Tokenizer:
 
 
 def _wordpiece(path: pathlib.Path) -> Tokenizer:
-  # The library's reader would strip the separators that are pieces themselves.
+  # The library's reader would strip line separators that are pieces themselves.
   lines = path.read_text('utf-8').removesuffix('\n').split('\n')
   vocab = {piece: i for i, piece in enumerate(lines)}
   told = settings(path.parent)
-  # Where nothing says: an uncased vocabulary has no word with a capital.
+  # The default: an uncased vocabulary has no word with a capital.
   capitals = any(piece[:1] != piece[:1].lower() for piece in vocab)
   return pipelines.wordpiece(
     vocab,
@@ -61,7 +61,7 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
   return pipelines.t5(pieces + marks, unk_id, charsmap)
 
 
-# In the order of preference, where a directory holds several.
+# In order of preference, if a directory holds several.
 FORMATS = (
   (('tokenizer.json',), _tokenizer_json),
   (('spiece.model',), _sentencepiece),
@@ -75,7 +75,7 @@ def read(path: pathlib.Path) -> Tokenizer:
   """Returns the pipeline of a directory, or of one of its vocabulary files.
 
   Raises:
-    UserError: The files are none of `FORMATS`, or are damaged.
+    UserError: The files match none of `FORMATS`, or are damaged.
   """
   directory = path if path.is_dir() else path.parent
   for names, reader in FORMATS:
@@ -105,9 +105,9 @@ def sentencepiece(
 ) -> tuple[list[tuple[str, float]], int, bytes]:
   """Returns a SentencePiece model's pieces with scores, unknown id, charsmap.
 
-  Of `sentencepiece_model.proto`: pieces (1) have text (1), score (2) and type
-  (3, where 2 is the unknown); training (2) a model type (3, where 1 is
-  Unigram); normalization (3) a character map (2).
+  In `sentencepiece_model.proto`, pieces (1) have text (1), score (2) and type
+  (3, where 2 is the unknown); training (2) has a model type (3, where 1 is
+  Unigram); normalization (3) has a character map (2).
   """
   pieces, unk_id, charsmap = [], None, b''
   for number, value in _fields(model):
@@ -128,8 +128,8 @@ def sentencepiece(
   return pieces, unk_id, charsmap
 
 
-# A field's number and type, then its value or size: 7 bits a byte, the least
-# first, all bytes but the last with their top bit set.
+# A field's number and type, then its value or size: varints of 7 bits per byte,
+# least significant first, with the top bit set in all bytes but the last.
 _HEAD = re.compile(rb'([\x80-\xff]*[\x00-\x7f])([\x80-\xff]*[\x00-\x7f])?')
 
 

@@ -1,4 +1,4 @@
-"""Learns a vocabulary from text: the same one for the same text, anywhere."""
+"""Learns a vocabulary from text; the same text gives the same one anywhere."""
 
 import io
 import json
@@ -21,7 +21,7 @@ def learn(
   vocab_size: int | None,
   end_of_text: bool,
 ) -> Tokenizer:
-  """Returns the pipeline of a kind, with a vocabulary of the text."""
+  """Returns the pipeline of a kind, with a vocabulary learned from the text."""
   if kind not in KINDS:
     raise UserError(
       f'config.data.tokenizer is {kind!r}, which is no kind of tokenizer. Set'
@@ -45,7 +45,7 @@ def learn(
 def bpe(
   documents: Iterable[str], vocab_size: int, end_of_text: bool
 ) -> Tokenizer:
-  """Joins the most frequent pair of tokens until there are `vocab_size`."""
+  """Merges the most frequent pair of tokens until there are `vocab_size`."""
   least = 256 + end_of_text
   if vocab_size < least:
     raise UserError(
@@ -64,7 +64,7 @@ def bpe(
 
 
 def roberta(documents: Iterable[str], vocab_size: int) -> Tokenizer:
-  """Joins bytes as `bpe` does, and numbers the marks as RoBERTa does."""
+  """Merges bytes as `bpe` does, and numbers special tokens as RoBERTa does."""
   *first, mask = pipelines.ROBERTA_SPECIALS
   learned = bpe(documents, vocab_size - len(first) - 1, end_of_text=False)
   model = json.loads(learned.to_str())['model']
@@ -74,14 +74,14 @@ def roberta(documents: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def wordpiece(documents: Iterable[str], vocab_size: int) -> Tokenizer:
-  """Joins pieces as BPE does, and keeps them without the order of joining.
+  """Merges pieces as BPE does, but does not keep the order of merges.
 
-  Case and accents stay: a text without them is easier to foretell, and its bits
-  per byte would not compare with another tokenizer's.
+  Case and accents are kept: text without them is easier to predict, so its bits
+  per byte would not be comparable with another tokenizer's.
   """
   documents = list(documents)
-  # The trainer numbers the pieces inside of words in the order of a hash table,
-  # which decides ties. So it tells them first, then is given them sorted.
+  # The trainer numbers pieces inside words in the order of a hash table, which
+  # decides ties. So a first pass lists them, and a second is given them sorted.
   pieces = _joined(documents, 0, [])
   inside = sorted(piece for piece in pieces if piece.startswith('##'))
   vocab = _joined(documents, vocab_size, [*pipelines.BERT_SPECIALS, *inside])
@@ -107,8 +107,8 @@ def _joined(
 def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
   """Prunes frequent pieces to those that make the text likeliest, as for T5.
 
-  SentencePiece learns them: what the trainer of `tokenizers` gives differs from
-  run to run in the scores and the order of pieces.
+  SentencePiece learns them: with the trainer of `tokenizers`, the scores and
+  the order of the pieces differ from run to run.
   """
   lines = [line for document in documents for line in document.split('\n')]
   _check_text(any(lines))
@@ -129,7 +129,7 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
       remove_extra_whitespaces=False,
       add_dummy_prefix=False,
       max_sentence_length=1 << 30,
-      num_threads=4,  # It sums by thread: no matter how many cores there are.
+      num_threads=4,  # Fixed, as sums depend on it, whatever the cores.
       minloglevel=2,
     )
   except RuntimeError as error:
@@ -147,7 +147,7 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def characters(documents: Iterable[str], end_of_text: bool) -> Tokenizer:
-  """Returns the tokenizer of the characters that the text has."""
+  """Returns the tokenizer of the characters of the text."""
   alphabet = set().union(*_texts(documents, end_of_text))
   _check_text(bool(alphabet))
   return _ended(pipelines.characters(alphabet), end_of_text)
@@ -159,13 +159,13 @@ def single_bytes(end_of_text: bool) -> Tokenizer:
 
 
 def _texts(documents: Iterable[str], end_of_text: bool) -> Iterator[str]:
-  """Yields the text between marks of an end, which are no text themselves."""
+  """Yields the text between end-of-text tokens, which are not text."""
   for document in documents:
     yield from document.split(END_OF_TEXT) if end_of_text else (document,)
 
 
 def _ended(pipeline: Tokenizer, end_of_text: bool) -> Tokenizer:
-  """Gives the end of a text the last id, as GPT-2 does."""
+  """Gives the end-of-text token the last id, as GPT-2 does."""
   if end_of_text:
     pipeline.add_special_tokens([END_OF_TEXT])
   return pipeline

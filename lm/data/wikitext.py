@@ -1,8 +1,8 @@
 """WikiText (Merity et al. 2017) as plain text: articles, detokenized.
 
-Its files hold words divided by spaces, with marks of their own: `@-@` for a
-hyphen inside of a word, `<unk>` for a rare one, a space around punctuation. A
-model that is to read ordinary text should not learn them.
+Its files hold words separated by spaces, with their own notation: `@-@` for a
+hyphen inside a word, `<unk>` for a rare one, spaces around punctuation. A model
+that is to read ordinary text should not learn it.
 """
 
 import itertools
@@ -33,7 +33,7 @@ _RULES = tuple(
 
 
 def detokenize(line: str) -> str:
-  """Returns a line as it was before it was cut into words.
+  """Returns a line as it was before it was split into words.
 
   Examples:
     >>> detokenize(" The 10 @,@ 000 people 's <unk> ( of Paris ) came .")
@@ -46,11 +46,11 @@ def detokenize(line: str) -> str:
 
 
 def articles(files: Iterable[pathlib.Path]) -> Iterator[str]:
-  """Yields the text of each article, a paragraph a line."""
+  """Yields the text of each article, one paragraph per line."""
   for file in files:
     article = []
     for before, line, after in _triples(text_files.lines(file)):
-      # What looks alike in the text has no blank lines on both sides.
+      # Similar lines of the text have no blank lines on both sides.
       title = _TITLE.fullmatch(line) and before.isspace() and after.isspace()
       if title and article:
         yield '\n'.join(article)
@@ -71,10 +71,10 @@ def _triples(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 def sides(
   files: Iterable[pathlib.Path],
 ) -> dict[str, tuple[pathlib.Path, ...]]:
-  """Returns the files of each side, which their names tell.
+  """Returns the files of each side, judging by their names.
 
   Raises:
-    UserError: One of the two has none.
+    UserError: One of the two sides has none.
   """
   found = {
     side: tuple(file for file in files if mark in file.name)

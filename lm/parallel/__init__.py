@@ -1,1 +1,1 @@
-"""How one step is spread over devices; nothing else knows of meshes."""
+"""How a step is spread over devices: the mesh, and the shardings over it."""

@@ -1,4 +1,4 @@
-"""The processes of a run on many hosts: how they meet, and how they part."""
+"""Coordinates the processes of a run on many hosts."""
 
 import importlib.util
 import os
@@ -13,14 +13,14 @@ from jax.experimental import multihost_utils
 
 from lm.types import TransientError, UserError
 
-# What tells that there are other processes, and how many if they are told.
+# Variables that launchers set, and those that count the processes, if any.
 ENVIRONMENT = (
   ('JAX_COORDINATOR_ADDRESS', None),
   ('SLURM_STEP_NUM_TASKS', 'SLURM_STEP_NUM_TASKS'),
   ('OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_SIZE'),
 )
 
-TPUS = ('accel*', 'vfio/[0-9]*')  # Files of /dev; the second since v5e.
+TPUS = ('accel*', 'vfio/[0-9]*')  # Files in /dev; the second since v5e.
 
 TOGETHER = (
   'The processes of a run must meet before it begins: start each with the same'
@@ -37,24 +37,24 @@ def start(
   timeout: int = 300,
   silence: int = 100,
 ) -> None:
-  """Meets the other processes of a run, if there are any.
+  """Connects to the other processes of the run, if there are any.
 
-  Without a coordinator the environment tells: JAX_COORDINATOR_ADDRESS (with
-  the two numbers as JAX_NUM_PROCESSES and JAX_PROCESS_ID, or in the config),
-  or a TPU pod, SLURM, GKE or Open MPI, as JAX knows them. It comes before
-  anything that uses a device.
+  Without a coordinator the environment decides: JAX_COORDINATOR_ADDRESS (with
+  the two numbers in JAX_NUM_PROCESSES and JAX_PROCESS_ID, or in the config),
+  or a TPU pod, SLURM, GKE or Open MPI, as detected by JAX. Call it before
+  anything uses a device.
 
   Args:
     coordinator: ADDRESS:PORT at which process 0 can be reached.
-    processes: How many there are.
-    process: Which of them this is.
-    expected_processes: How many there must be, whoever told; 0: any number.
-    timeout: Seconds to wait for the last of them.
-    silence: Seconds after which a process that is not heard of counts as dead.
+    processes: Number of processes.
+    process: Index of this process.
+    expected_processes: Required number of processes; 0 means any number.
+    timeout: Seconds to wait for all processes; then this one exits.
+    silence: Seconds without a heartbeat after which a process counts as dead.
 
   Raises:
-    TransientError: They did not meet.
-    UserError: They cannot, or are not as many as expected.
+    TransientError: The processes could not connect.
+    UserError: The settings are invalid, or the number is not the expected one.
   """
   told = (coordinator, processes, process) != ('', 0, -1)
   if told or _environment_tells():
@@ -85,19 +85,19 @@ def start(
 
 
 def is_first() -> bool:
-  """Returns whether this process speaks for all."""
+  """Returns whether this is process 0, which speaks for all."""
   return jax.process_index() == 0
 
 
 def of_first(value: int | bool) -> int:
-  """Returns what process 0 has, since clocks and disks may differ."""
+  """Returns the value of process 0, since clocks and disks may differ."""
   if jax.process_count() == 1:
     return int(value)
   return int(multihost_utils.broadcast_one_to_all(np.asarray(value)))
 
 
 def all_of(value: bool) -> bool:
-  """Returns whether every process has a value."""
+  """Returns whether the value is true in every process."""
   if jax.process_count() == 1:
     return value
   return bool(multihost_utils.process_allgather(np.asarray(value)).all())
@@ -110,7 +110,7 @@ def _meet(
   timeout: int,
   silence: int,
 ) -> None:
-  def give_up():  # Before JAX does, which aborts and blames another process.
+  def give_up():  # Before JAX, which aborts and blames another process.
     message = f'Not all were there after {timeout} s.'
     print(f'{message} {TOGETHER}', file=sys.stderr, flush=True)
     os._exit(TransientError.status)
@@ -126,7 +126,7 @@ def _meet(
       initialization_timeout=2 * timeout + 60,
       heartbeat_timeout_seconds=silence,
     )
-  except (ValueError, TypeError) as error:  # What was told cannot be.
+  except (ValueError, TypeError) as error:  # The settings are invalid.
     raise UserError(f'{error} {TOGETHER}') from error
   except RuntimeError as error:  # The network, or another process.
     raise TransientError(f'{error} {TOGETHER}') from error
@@ -135,11 +135,11 @@ def _meet(
 
 
 def _environment_tells(files: pathlib.Path = pathlib.Path('/dev')) -> bool:
-  """Returns whether a launcher has started more than this process."""
+  """Returns whether a launcher has started other processes too."""
   for name, count in ENVIRONMENT:
     if name in os.environ and (count is None or int(os.environ[count]) > 1):
       return True
-  # On a TPU VM, JAX asks what belongs to the slice.
+  # On a TPU VM, JAX looks up the hosts of the slice.
   devices = any(file for name in TPUS for file in files.glob(name))
   return devices and importlib.util.find_spec('libtpu') is not None
 

@@ -1,4 +1,4 @@
-"""Devices that are not here: a compiler plans for them, and nothing runs."""
+"""Simulated devices: the compiler plans for them, but nothing runs."""
 
 import math
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from jax.extend import backend
 from lm.parallel import ways
 from lm.types import UserError
 
-# A CPU's compiler would make float32 copies, outside of the loop over layers,
-# of all that the layers keep in bfloat16. No code is run, so it may be slow.
+# The CPU compiler would hoist float32 copies of the layers' bfloat16 arrays out
+# of the loop over layers. The code never runs, so it may be slow.
 OPTIONS = {
   'xla_disable_hlo_passes': 'while-loop-invariant-code-motion',
   'xla_backend_optimization_level': 0,
@@ -20,14 +20,14 @@ OPTIONS = {
 
 
 def provide(section: Mapping[str, Any], count: int = 0) -> None:
-  """Makes JAX see as many devices as there are to be, all of a CPU.
+  """Makes JAX see as many devices as a run will have, simulated on the CPU.
 
-  What was on the devices before is lost, so it comes first.
+  Arrays that are already on devices are lost, so call it first.
 
   Args:
-    section: A config's `parallel`.
-    count: How many; 0: if those that are here do not make its mesh, as many as
-      its sizes multiply to.
+    section: The `parallel` section of a config.
+    count: Number of devices; 0 keeps those present if they form the section's
+      mesh, and else simulates the product of its sizes.
   """
   if not count:
     try:

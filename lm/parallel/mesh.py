@@ -1,4 +1,4 @@
-"""The devices as a mesh, and where on it each array lives."""
+"""The device mesh, and how each array is sharded over it."""
 
 import contextlib
 import math
@@ -17,8 +17,8 @@ from lm.types import PyTree, UserError, path_of
 AXES = ('data', 'fsdp', 'tensor', 'sequence')
 ROWS = ('data', 'fsdp')  # The axes that a batch is split over.
 
-# The first pattern found in a parameter's path decides. A spec is aligned to
-# the last axes, so stacked layers need no rule of their own.
+# The first pattern found in a parameter's path applies. A spec is aligned to
+# the trailing axes, so stacked layers need no rules of their own.
 PARAMETERS = (
   (r'(token|output)/embedding$', P('tensor', 'fsdp')),  # V D
   (r'(query|key|value)/kernel$', P('fsdp', 'tensor', None)),  # D H K
@@ -27,11 +27,11 @@ PARAMETERS = (
   (r'(up|gate)/kernel$', P('fsdp', 'tensor')),  # D F
   (r'(up|gate)/bias$', P('tensor')),  # F
   (r'down/kernel$', P('tensor', 'fsdp')),  # F D
-  (r'', P()),  # The rest is small: copied.
+  (r'', P()),  # The rest is small: replicated.
 )
 
-# Where the axes of an activation go, by their letters. Each query reads all
-# keys, so these come together.
+# The mesh axes of an activation's axes, by letter. Every query reads all keys,
+# so T is not sharded.
 ACTIVATIONS = (
   ('B', ROWS),
   ('L', 'sequence'),
@@ -50,8 +50,8 @@ def make_mesh(
   """Returns all devices as a mesh of these sizes.
 
   Args:
-    data: Copies of the parameters; each sees its share of the batch. -1 stands
-      for all devices that the other axes leave.
+    data: Replicas of the parameters; each sees its share of the batch. -1
+      stands for all devices left over by the other axes.
     fsdp: Parts that each parameter is split into; also splits the batch.
     tensor: Parts that heads and hidden units are split into.
     sequence: Parts that rows too long for one device are split into.
@@ -86,7 +86,7 @@ def make_mesh(
 def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
   """Returns a sharding for every array of `tree`, such as a train state.
 
-  Optimizer tensors follow their parameters, since their paths end as theirs do.
+  Optimizer tensors follow their parameters, since their paths end the same way.
   """
 
   def place(keys, array):
@@ -111,24 +111,24 @@ def state_shardings(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def batch_sharding(shape: Sequence[int], mesh: Mesh) -> NamedSharding:
-  """Returns where an array of a batch lives: `[B]`, `[B, L]` or `[B, P]`.
+  """Returns the sharding of a batch array: `[B]`, `[B, L]` or `[B, P]`.
 
-  Rows are split over the first two axes. Answers asked for, of which there are
-  few, are copied over `sequence` where they do not divide.
+  Rows are split over the first two axes. Predicted positions, of which there
+  are few, are replicated over `sequence` if they do not divide evenly.
   """
   splits = len(shape) > 1 and shape[1] % mesh.shape['sequence'] == 0
   return NamedSharding(mesh, P(ROWS, 'sequence') if splits else P(ROWS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-  """Every device gets a copy."""
+  """Returns the sharding that gives every device a copy."""
   return NamedSharding(mesh, P())
 
 
 def check_batch(
   batch_size: int, microbatches: int, mesh: Mesh, key: str = 'batch_size'
 ) -> None:
-  """Raises UserError unless a batch, which `key` sets, divides evenly."""
+  """Raises UserError unless a batch, whose size `key` sets, divides evenly."""
   if microbatches < 1:
     raise UserError(
       f'microbatches is {microbatches}, but it is the parts of a batch. Set'
@@ -147,8 +147,8 @@ def check_length(lengths: Mapping[str, int], mesh: Mesh) -> None:
   """Raises UserError unless the rows of a batch divide evenly.
 
   Args:
-    lengths: How many tokens the inputs of these names have.
-    mesh: What they are spread over.
+    lengths: Tokens in a row of each input, by name.
+    mesh: The mesh that they are sharded over.
   """
   parts = mesh.shape['sequence']
   for name, length in lengths.items():
@@ -161,17 +161,17 @@ def check_length(lengths: Mapping[str, int], mesh: Mesh) -> None:
 
 
 def on_mesh(shapes: PyTree, mesh: Mesh) -> PyTree:
-  """Returns an abstract state that says where each array is to live."""
+  """Returns an abstract state with the sharding of each array."""
   return _told(shapes, state_shardings(shapes, mesh))
 
 
 def imagined(state: PyTree, batch: PyTree, mesh: Mesh) -> tuple[PyTree, PyTree]:
-  """Returns what a compiled step takes, in the abstract.
+  """Returns the abstract arguments of a compiled step.
 
   Args:
-    state: As `on_mesh` returns it.
+    state: As returned by `on_mesh`.
     batch: The global batch.
-    mesh: What they are spread over.
+    mesh: The mesh that they are sharded over.
   """
   place = lambda array: batch_sharding(array.shape, mesh)
   return state, _told(batch, jax.tree.map(place, batch))
@@ -188,7 +188,7 @@ def _told(shapes: PyTree, shardings: PyTree) -> PyTree:
 
 
 def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
-  """Returns a train step over `mesh` that takes the place of its state."""
+  """Returns a train step over `mesh` that donates its state."""
   shardings = jax.tree.map(lambda array: array.sharding, state)
   return jax.jit(
     step, out_shardings=(shardings, replicated(mesh)), donate_argnums=0
@@ -196,13 +196,13 @@ def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
 
 
 def rows_of_this_process(batch_size: int) -> Int[np.ndarray, 'B']:
-  """Returns which rows of a global batch this process makes."""
+  """Returns the rows of a global batch that this process makes."""
   shares = np.split(np.arange(batch_size), jax.process_count())
   return shares[jax.process_index()]
 
 
 def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
-  """Returns the global batch of which this process has its own rows."""
+  """Returns the global batch, given the rows of this process."""
   put = jax.make_array_from_process_local_data
   return jax.tree.map(
     lambda rows: put(batch_sharding(rows.shape, mesh), rows), batch
@@ -210,34 +210,34 @@ def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
 
 
 def enter(state: PyTree, mesh: Mesh) -> PyTree:
-  """Returns the state as the step takes it: as it is."""
+  """Returns the state as the step takes it: unchanged."""
   del mesh
   return state
 
 
 def leave(state: PyTree, mesh: Mesh) -> PyTree:
-  """Returns the state as checkpoints and evaluation take it: as it is."""
+  """Returns the state as checkpoints and evaluation take it: unchanged."""
   del mesh
   return state
 
 
 @contextlib.contextmanager
 def placing(mesh: Mesh) -> Iterator[None]:
-  """The context in which models place their activations on `mesh`."""
+  """Context in which models shard their activations over `mesh`."""
   with jax.set_mesh(mesh), nn.logical_axis_rules(ACTIVATIONS):
     yield
 
 
 @contextlib.contextmanager
 def apart(params: PyTree, mesh: Mesh) -> Iterator[PyTree]:
-  """The context in which each process works with parameters by itself.
+  """Context in which each process works with the parameters by itself.
 
-  Yields them: as they are on the mesh where there is one process; of several,
-  each has them whole on its first device, which has to have room for them.
+  Yields the parameters: as they are if there is one process; otherwise as full
+  copies on the first device of each process, which must have room for them.
 
   Args:
-    params: Arrays of all processes, wherever on the mesh they live.
-    mesh: Of the devices.
+    params: Arrays of all processes, sharded over the mesh in any way.
+    mesh: The device mesh.
   """
   if jax.process_count() == 1:
     with placing(mesh):

@@ -1,9 +1,9 @@
 """Replicated data parallelism: each device runs the step on its own share.
 
-The step is the one that a mesh runs, and sums over the devices itself. Beside
-the loop, in checkpoints and evaluation, the state is one of global arrays, as
-everywhere; `enter` and `leave` lead from one form to the other without a copy
-between devices.
+The step is the same as on a mesh, but sums over devices itself. Outside the
+loop, in checkpoints and evaluation, the state consists of global arrays, as
+everywhere else; `enter` and `leave` convert between the two forms without
+copying between devices.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ AXIS = 'devices'
 
 
 def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
-  """Returns a train step over `AXIS` that takes the place of its state."""
+  """Returns a train step over `AXIS` that donates its state."""
   del state, mesh  # Every device holds all of it.
   return jax.pmap(
     step,
@@ -33,7 +33,7 @@ def compile_step(step: Callable, state: PyTree, mesh: Mesh) -> Callable:
 
 
 def imagined(state: PyTree, batch: PyTree, mesh: Mesh) -> tuple[PyTree, PyTree]:
-  """Returns what a compiled step takes, in the abstract; see `meshes.imagined`."""
+  """Returns a compiled step's abstract arguments; see `meshes.imagined`."""
   count = mesh.size
 
   def copies(x):
@@ -47,7 +47,7 @@ def imagined(state: PyTree, batch: PyTree, mesh: Mesh) -> tuple[PyTree, PyTree]:
 
 
 def enter(state: PyTree, mesh: Mesh) -> PyTree:
-  """Returns global replicated arrays as one for each device of this process."""
+  """Returns global replicated arrays as a copy per device of this process."""
   local = Mesh(np.array(mesh.local_devices), (AXIS,))
   sharding = NamedSharding(local, P(AXIS))
 
@@ -61,7 +61,7 @@ def enter(state: PyTree, mesh: Mesh) -> PyTree:
 
 
 def leave(state: PyTree, mesh: Mesh) -> PyTree:
-  """Returns what the devices hold as global replicated arrays."""
+  """Returns the copies of the devices as global replicated arrays."""
   sharding = meshes.replicated(mesh)
 
   def join(array):
@@ -81,7 +81,7 @@ def to_devices(batch: PyTree, mesh: Mesh) -> PyTree:
 
 @contextlib.contextmanager
 def placing(mesh: Mesh) -> Iterator[None]:
-  """The context in which models place nothing: a device has it all."""
+  """Context in which models shard nothing: each device has everything."""
   del mesh
   with nn.logical_axis_rules(()):
     yield

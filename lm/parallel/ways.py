@@ -1,4 +1,4 @@
-"""The ways to run a step on many devices, by the name that a config calls them."""
+"""The ways to run a step on many devices, by config name."""
 
 import types
 from typing import NamedTuple
@@ -13,10 +13,10 @@ class Way(NamedTuple):
   """How a run uses its devices.
 
   Attributes:
-    mesh: All of them, as checkpoints and evaluation see them.
+    mesh: All devices, as checkpoints and evaluation see them.
     run: The module whose `compile_step`, `to_devices`, `enter`, `leave` and
       `placing` the training loop calls.
-    axis_name: What the step sums over itself; None: the compiler adds sums.
+    axis_name: What the step sums over itself; None leaves it to the compiler.
   """
 
   mesh: Mesh
@@ -27,12 +27,12 @@ class Way(NamedTuple):
 def on_mesh(
   data: int = -1, fsdp: int = 1, tensor: int = 1, sequence: int = 1
 ) -> Way:
-  """Returns the way of arrays divided over a mesh; see `make_mesh`."""
+  """Returns the way that shards arrays over a mesh; see `make_mesh`."""
   return Way(meshes.make_mesh(data, fsdp, tensor, sequence), meshes)
 
 
 def replicated() -> Way:
-  """Returns the way of a copy of everything on each device."""
+  """Returns the way that replicates the state on each device."""
   return Way(meshes.make_mesh(), pmap, pmap.AXIS)
 
 
@@ -40,7 +40,7 @@ KINDS = {'mesh': on_mesh, 'pmap': replicated}
 
 
 def build(kind: str, **settings: int) -> Way:
-  """Returns what a config's `parallel` section asks for."""
+  """Returns the way that a config's `parallel` section specifies."""
   if kind not in KINDS:
     raise UserError(
       f'There is no way {kind!r} to be parallel. Set config.parallel.kind to'

@@ -1,4 +1,4 @@
-"""What a config describes, built and checked before anything compiles."""
+"""Builds and checks what a config describes, before anything compiles."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
@@ -27,7 +27,7 @@ from lm.types import Batch, Form, UserError, Vocabulary
 
 
 class Parts(NamedTuple):
-  """What a config describes, built; without a dataset, as for a dry run."""
+  """The built parts of a config; a dry run may have no dataset."""
 
   run: Run
   dataset: datasets.Dataset | Labelled | None
@@ -53,7 +53,7 @@ def assemble(
 
   Args:
     config: With every field of `SECTIONS`.
-    splits: Those whose text is needed.
+    splits: The splits whose text is needed.
   """
   complete = outline(config)
   if is_task(config):
@@ -69,10 +69,10 @@ def assemble(
 
 
 def is_task(config: Mapping[str, Any]) -> bool:
-  """Returns whether a config is of a task with records, and not of a text.
+  """Returns whether a config is for a task with records, not running text.
 
   Raises:
-    UserError: It says both.
+    UserError: The task and the source of the data do not fit together.
   """
   named = config['task']['name']
   if bool(named) != (config['data']['source'] == labelled.SOURCE):
@@ -87,7 +87,7 @@ def is_task(config: Mapping[str, Any]) -> bool:
 def with_task(
   config: Mapping[str, Any], complete: Callable[[Vocabulary], Parts]
 ) -> Parts:
-  """Returns the parts of a run whose examples are those of a task."""
+  """Returns the parts of a run that trains on a task."""
   name = config['task']['name']
   data = labelled.build(tasks.kind_of(name), config['seed'], **config['data'])
   parts = complete(data.tokenizer.vocabulary)
@@ -131,13 +131,13 @@ def check_room(
   """Raises UserError if the model has too few positions for its answers.
 
   Args:
-    reader: What a task is made for.
-    max_len: The positions of the model.
-    writing: How long the answers may be that it makes.
+    reader: The model that the task is made for, and how it reads.
+    max_len: The number of positions of the model.
+    writing: How answers are generated, if they are.
   """
   made = max(reader.target_length, writing.max_new_tokens if writing else 0)
   needed = made
-  if reader.form == 'causal':  # In one row with what it answers.
+  if reader.form == 'causal':  # In one row with its source.
     needed += reader.length
   if reader.objective == 'answers' and needed > max_len:
     raise UserError(
@@ -149,7 +149,7 @@ def check_room(
 
 
 def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
-  """Builds what no text is needed for; what returns the rest takes a vocabulary."""
+  """Builds what needs no text; the rest is a function of the vocabulary."""
   run = Run(**{name: config[name] for name in Run._fields})
   profiling.steps_of(config['log']['profile'], run.num_steps)
   check_short_steps(run, config['data']['length'])
@@ -203,10 +203,10 @@ def check_length(batch: Batch, way: Way) -> None:
 def pair(
   model: nn.Module, section: Mapping[str, Any], vocabulary: Vocabulary
 ) -> tuple[nn.Module, Objective]:
-  """Returns the model with the heads that the objective needs, and that.
+  """Returns the model with the heads of the objective, and the objective.
 
   Raises:
-    UserError: They do not go together.
+    UserError: They do not fit together.
   """
   objective = objectives.build(
     form=model.form, vocabulary=vocabulary, **section
@@ -224,7 +224,7 @@ def pair(
 
 
 def check_prompt(show: Log, tokenizer: Tokenizer, form: Form) -> None:
-  """Raises UserError if samples would begin with nothing."""
+  """Raises UserError if samples would have nothing to begin with."""
   if not show.sample_every:
     return
   if form == 'causal':
@@ -248,7 +248,7 @@ def check_prompt(show: Log, tokenizer: Tokenizer, form: Form) -> None:
 
 
 def _with_vocabulary(config: Mapping[str, Any], needed: int) -> dict[str, Any]:
-  """Returns the `model` section with a vocabulary and positions that suffice."""
+  """Returns the `model` section, checked and with its vocabulary size."""
   section, length = config['model'], config['data']['length']
   size = section['vocab_size'] or needed
   if size < needed:
@@ -270,11 +270,11 @@ def feed(
 ) -> tuple[Callable[[int], Batch], int]:
   """Returns `batch_at(number)`, and how many batches one pass has.
 
-  Each process makes its own rows of a batch. Training begins with example
-  `start`, and goes on for ever; validation is one pass, in order.
+  Each process makes its own rows of a batch. Training starts at example `start`
+  and never ends; validation is one pass, in order.
   """
   rows_at, size = _rows(parts, split, batch_size)
-  if isinstance(parts.dataset, Labelled):  # A batch is of one width.
+  if isinstance(parts.dataset, Labelled):  # All rows must be of one batch.
     start = -(-start // batch_size) * batch_size
   own = meshes.rows_of_this_process(batch_size)
 
@@ -285,12 +285,12 @@ def feed(
 
 
 def example(parts: Parts, split: str) -> Batch:
-  """Returns a batch of the first example alone, the same in every process."""
+  """Returns a batch of only the first example, the same in every process."""
   return _rows(parts, split, 1)[0](np.zeros(1, np.int64))
 
 
 def widest(parts: Parts) -> Batch:
-  """Returns one example of a task, as wide as any."""
+  """Returns a batch of one example of a task, in the widest bucket."""
   data = parts.dataset
   table = data.table('train')
   *_, widths = data.batches(table, 1).widths
@@ -302,7 +302,7 @@ def widest(parts: Parts) -> Batch:
 def _rows(
   parts: Parts, split: str, batch_size: int
 ) -> tuple[Callable[[Int[np.ndarray, 'B']], Batch], int]:
-  """Returns what makes rows by their numbers, and how many there are."""
+  """Returns a function that makes rows by number, and how many there are."""
   run, objective = parts.run, parts.objective
 
   def read(length: int) -> Source:
@@ -335,7 +335,7 @@ def _rows(
 
 
 def taken_of(batch: Batch, model: nn.Module) -> Batch:
-  """Returns the batch without the types of tokens, if all are of one type."""
+  """Returns the batch without `token_types` if the model tells none apart."""
   inputs = dict(batch.inputs)
   if 'token_types' not in models.inputs(model):
     inputs.pop('token_types', None)

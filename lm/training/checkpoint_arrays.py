@@ -1,7 +1,7 @@
-"""The arrays of a checkpoint, which Orbax writes and reads.
+"""The arrays of a checkpoint, written and read by Orbax.
 
-They are saved by their paths (`params/decoder/mlp/up/kernel`), so neither
-optax's classes nor the devices that they lay on matter to whoever reads them.
+They are saved by path (`params/decoder/mlp/up/kernel`), so a reader depends
+neither on optax's classes nor on the devices that they were on.
 """
 
 import logging as stdlib_logging
@@ -17,7 +17,7 @@ from jax import tree_util
 
 from lm.types import PyTree, UserError, path_of
 
-# How warnings begin of what is meant when processes write apart.
+# Prefixes of warnings that are expected when processes write separately.
 OF_APART = (
   'Global object size logging disabled',
   '[process=%s][thread=%s] Skipping merge of OCDBT checkpoints',
@@ -25,19 +25,19 @@ OF_APART = (
 
 
 def writer(apart: bool = False) -> ocp.AsyncCheckpointer:
-  """Returns what `write` needs; its threads end with `close()`.
+  """Returns the writer that `write` needs; `close()` ends its threads.
 
   Args:
     apart: Whether each process writes to a directory of its own; the checkpoint
-      is then the files of all, none of which two processes have, except those
-      that are of no array.
+      is then the files of all, which are disjoint except for those that belong
+      to no array.
   """
   logging.get_absl_logger().addFilter(_is_news)
   own = ocp.options.MultiprocessingOptions(primary_host=None if apart else 0)
   handler = ocp.PyTreeCheckpointHandler(
     # Trained floats hardly compress: 10% smaller, but three times slower.
     use_compression=False,
-    use_ocdbt=not apart,  # It merges what all have written in one directory.
+    use_ocdbt=not apart,  # It merges files that all wrote to one directory.
     multiprocessing_options=own,
   )
   return ocp.AsyncCheckpointer(handler, multiprocessing_options=own)
@@ -46,17 +46,17 @@ def writer(apart: bool = False) -> ocp.AsyncCheckpointer:
 def write(
   writer: ocp.AsyncCheckpointer, directory: pathlib.Path, tree: PyTree
 ) -> None:
-  """Copies arrays to the host, and begins to write them."""
+  """Copies arrays to the host and starts to write them."""
   arrays = ocp.args.PyTreeSave(nested(by_path(tree)))
   writer.save(directory, args=arrays)
 
 
 def read(directory: pathlib.Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the arrays of these names, laid out as the values say.
+  """Returns the arrays with these names, in the form of the values.
 
   Args:
     directory: Where the arrays are.
-    wanted: By path, a shape, dtype and sharding; a sharding of None asks for a
+    wanted: By path, a shape, dtype and sharding; a sharding of None means a
       numpy array.
   """
 
@@ -91,7 +91,7 @@ def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def forms(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-  """Returns the shape and dtype of each, as JSON has it."""
+  """Returns the shape and dtype of each array, for JSON."""
   return {
     name: {'shape': list(array.shape), 'dtype': str(array.dtype)}
     for name, array in arrays.items()
@@ -103,7 +103,7 @@ def require_equal(
   saved: Mapping[str, Mapping[str, Any]],
   wanted: Mapping[str, Mapping[str, Any]],
 ) -> None:
-  """Raises an error that lists every array in which two `forms` differ."""
+  """Raises UserError, with a list of all arrays in which two `forms` differ."""
 
   def words(form):
     return f'{form["dtype"]} {form["shape"]}'
@@ -128,7 +128,7 @@ def require_equal(
 def _is_news(record: stdlib_logging.LogRecord) -> bool:
   """Drops the traceback of a failed save, which its caller gets and explains.
 
-  And what Orbax says whenever processes write apart.
+  Also drops what Orbax logs whenever processes write separately.
   """
   raised = 'async_checkpointer' in record.pathname and record.exc_info
   return not (raised or str(record.msg).startswith(OF_APART))

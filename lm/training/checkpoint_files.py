@@ -1,12 +1,12 @@
-"""A checkpoint as files: named only when whole, trusted only when intact.
+"""A checkpoint as files: named only when complete, trusted only when intact.
 
     DIR/STEP/state/     the arrays
-    DIR/STEP/meta.json  what else there is to know
+    DIR/STEP/meta.json  the metadata
     DIR/STEP/sums.json  the SHA-256 of every other file
 
 It is `STEP.partial` until all of it and its sums are on disk; one rename makes
-it `STEP`. So a process killed at any moment leaves nothing that looks whole and
-is not.
+it `STEP`. So a process killed at any moment leaves nothing that looks complete
+but is not.
 """
 
 import abc
@@ -34,24 +34,24 @@ class DamagedError(UserError):
 
 
 class Shelf(abc.ABC):
-  """The checkpoints of a run, wherever they are."""
+  """The checkpoints of a run, local or remote."""
 
   @abc.abstractmethod
   def steps(self) -> list[int]:
-    """Returns the steps that have one, the oldest first."""
+    """Returns the steps that have a checkpoint, oldest first."""
 
   @abc.abstractmethod
   def read_meta(self, step: int) -> dict[str, Any]:
-    """Returns the metadata of one, whose sums are not checked here."""
+    """Returns the metadata of a checkpoint, without checking its sums."""
 
   @abc.abstractmethod
   def delete(self, step: int) -> None:
-    """Deletes one."""
+    """Deletes a checkpoint."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Here(Shelf):
-  """Those in a directory."""
+  """The checkpoints in a local directory."""
 
   directory: pathlib.Path
 
@@ -66,26 +66,26 @@ class Here(Shelf):
 
 
 def steps(directory: pathlib.Path) -> list[int]:
-  """Returns the steps that have a checkpoint, the oldest first."""
+  """Returns the steps that have a checkpoint, oldest first."""
   names = (path.name for path in directory.glob('*'))
   return sorted(int(name) for name in names if name.isdecimal())
 
 
 def complete(partial: pathlib.Path, meta: dict[str, Any]) -> None:
-  """Gives `STEP.partial` its metadata, its sums and then its name."""
+  """Writes the metadata and sums of `STEP.partial`, then renames it."""
   write_meta(partial, meta)
   (partial / SUMS).write_text(json.dumps(sums(partial), indent=2))
   for path in [*partial.rglob('*'), partial]:
     _to_disk(path)
   final = partial.with_suffix('')
-  if final.exists():  # A damaged one, to which the run has come again.
+  if final.exists():  # A damaged one, whose step the run has reached again.
     delete(final)
   partial.rename(final)
   _to_disk(final.parent)
 
 
 def write_meta(partial: pathlib.Path, meta: dict[str, Any]) -> None:
-  """Writes what else there is to know."""
+  """Writes the metadata of a checkpoint."""
   meta = {'format_version': FORMAT_VERSION, **meta}
   (partial / 'meta.json').write_text(json.dumps(meta, indent=2))
 
@@ -100,7 +100,7 @@ def sums(directory: pathlib.Path) -> dict[str, str]:
 
 
 def delete(checkpoint: pathlib.Path) -> None:
-  """Deletes a checkpoint, taking its name away first."""
+  """Deletes a checkpoint, after renaming it."""
   nameless = checkpoint.with_name(f'{checkpoint.name}.old.partial')
   checkpoint.rename(nameless)
   shutil.rmtree(nameless)
@@ -113,7 +113,7 @@ def clean(directory: pathlib.Path) -> None:
 
 
 def read_meta(checkpoint: pathlib.Path) -> dict[str, Any]:
-  """Returns the metadata of a checkpoint, whose sums are not checked here."""
+  """Returns the metadata of a checkpoint, without checking its sums."""
   try:
     return json.loads((checkpoint / 'meta.json').read_text())
   except (OSError, ValueError) as error:
@@ -125,12 +125,12 @@ def read_meta(checkpoint: pathlib.Path) -> dict[str, Any]:
 def best_step(
   shelf: Shelf, metric: str, among: Iterable[int] | None = None
 ) -> int | None:
-  """Returns the step of the best checkpoint; None: it was measured at none.
+  """Returns the step of the best checkpoint, or None if none was measured.
 
   Args:
-    shelf: Where the checkpoints are.
-    metric: What it is the best by.
-    among: Steps; None: all.
+    shelf: The checkpoints.
+    metric: The metric to compare.
+    among: The steps to compare; None means all.
   """
   sign, scores = -1 if higher_is_better(metric) else 1, {}
   for step in shelf.steps() if among is None else among:
@@ -145,7 +145,7 @@ def best_step(
 
 
 def check(checkpoint: pathlib.Path) -> None:
-  """Raises unless every file is as it was written, in a format that is known.
+  """Raises unless every file is as it was written, in a known format.
 
   Raises:
     DamagedError: A file is missing or differs.
@@ -171,7 +171,7 @@ def check(checkpoint: pathlib.Path) -> None:
 
 
 def newest_intact(directory: pathlib.Path) -> int | None:
-  """Returns the last step whose checkpoint is intact, None if there is none.
+  """Returns the last step whose checkpoint is intact, or None if there is none.
 
   Raises:
     UserError: There are checkpoints, but all are damaged.

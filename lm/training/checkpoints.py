@@ -1,4 +1,4 @@
-"""Checkpoints: when a run saves, what of it stays, and how it goes on."""
+"""Checkpoints: when a run saves them, which are kept, and how it resumes."""
 
 import concurrent.futures
 import math
@@ -23,20 +23,20 @@ Directory = str | os.PathLike
 
 
 class Checkpoints:
-  """Writes a run's checkpoints while it goes on, and deletes the unwanted.
+  """Writes a run's checkpoints in the background, and deletes old ones.
 
   Every process of a run calls the same methods.
 
   Args:
-    directory: Where they lie; made if it does not exist.
-    every: Steps between checkpoints; 0: none by number.
-    minutes: Minutes between checkpoints; 0: none by time.
-    keep: How many of the last stay.
-    best: The checkpoint where this metric is best stays too, and is the one that
-      is used after the run; '': none does. The best loss is the lowest, the
-      best F1 the highest; see `lm.analysis.directions`.
-    log_spaced: Steps 1, 2, 4, 8, ... are saved and stay too.
-    mirror: Of a workdir that is elsewhere, where they are put too.
+    directory: Where they are; made if it does not exist.
+    every: Steps between checkpoints; 0 means none by number.
+    minutes: Minutes between checkpoints; 0 means none by time.
+    keep: How many of the last are kept.
+    best: The checkpoint with the best value of this metric is kept too, and is
+      used after the run; '' means none. The best loss is the lowest, the best
+      F1 the highest; see `lm.analysis.directions`.
+    log_spaced: Whether steps 1, 2, 4, 8, ... are saved and kept too.
+    mirror: The mirror of a remote workdir, to which they are uploaded.
   """
 
   def __init__(
@@ -76,7 +76,7 @@ class Checkpoints:
       checkpoint_files.clean(self._directory)
 
   def due(self, step: int) -> bool:
-    """Returns whether the state after `step` steps is to be saved."""
+    """Returns whether the state after `step` steps should be saved."""
     if self._pending and self._pending.done():
       self.wait()
     late = False
@@ -94,19 +94,19 @@ class Checkpoints:
     metadata: Mapping[str, Any],
     metrics: Mapping[str, float] | None = None,
   ) -> None:
-    """Begins to save, and returns once `state` may be donated.
+    """Starts to save, and returns once `state` may be donated.
 
     Does nothing for the step that was saved or restored last.
 
     Args:
-      step: How many steps made `state`.
-      state: Arrays.
-      metadata: What else a resumed run needs, as JSON has it: at least
-        `examples`, how many were consumed.
-      metrics: As measured at this step; None: not measured.
+      step: The number of steps that led to `state`.
+      state: The arrays.
+      metadata: What else a resumed run needs, for JSON: at least `examples`,
+        the number consumed.
+      metrics: The metrics measured at this step; None means not measured.
 
     Raises:
-      UserError: The save before this one failed.
+      UserError: This save or the previous one failed, or `metrics` lack `best`.
     """
     self.wait()
     if step == self._last_step:
@@ -134,8 +134,8 @@ class Checkpoints:
         share = 1 / jax.process_count() if self._apart else 1.0
         _require_room(self._directory, state, share)
         partial.mkdir()
-      if self._writer is None:  # Once all is read: Orbax's readers would set
-        # for its writers too that process 0 makes the directories.
+      if self._writer is None:  # After all reads: Orbax's readers would have
+        # its writers, too, leave the directories to process 0.
         self._writer = checkpoint_arrays.writer(self._apart)
       checkpoint_arrays.write(self._writer, partial / 'state', state)
     except OSError as error:
@@ -145,7 +145,7 @@ class Checkpoints:
   def restore(
     self, abstract_state: PyTree, step: int | None = None
   ) -> tuple[PyTree, dict[str, Any]] | None:
-    """Returns what the function `restore` does, once nothing is being saved."""
+    """Waits for the last save, then does the same as the function `restore`."""
     self.wait()
     restored = restore(self._directory, abstract_state, step)
     if restored is not None:
@@ -153,7 +153,7 @@ class Checkpoints:
     return restored
 
   def wait(self) -> None:
-    """Returns when the last save is on disk.
+    """Waits until the last save is on disk.
 
     Raises:
       UserError: It could not be written.
@@ -162,13 +162,13 @@ class Checkpoints:
     if pending is not None:
       try:
         pending.result()
-      except remote.LostError:  # It is written here, and that says where.
+      except remote.LostError:  # It is saved here, and the message says where.
         raise
       except (OSError, ValueError) as error:  # Tensorstore's are ValueErrors.
         raise self._lost(error) from error
 
   def close(self) -> None:
-    """Ends the last save, and the threads."""
+    """Finishes the last save, and ends the threads."""
     try:
       self.wait()
     finally:
@@ -177,7 +177,7 @@ class Checkpoints:
         self._writer.close()
 
   def _complete(self, partial: pathlib.Path, meta: dict[str, Any]) -> None:
-    """Ends a save in the background; only then are older ones deleted."""
+    """Finishes a save in the background; only then are older ones deleted."""
     self._writer.wait_until_finished()
     if not self._writes:
       return
@@ -196,8 +196,8 @@ class Checkpoints:
       self._prune(step, self._mirror.shelf)
 
   def _prune(self, last: int, shelf: Shelf) -> None:
-    """Deletes the checkpoints of a shelf that are not to stay."""
-    # Later steps are of a future that this run was restored from before.
+    """Deletes the checkpoints of a shelf that are not to be kept."""
+    # Later steps were saved before this run was restored from an earlier one.
     past = [step for step in shelf.steps() if step <= last]
     best = None
     if self._best:
@@ -221,13 +221,13 @@ def kept(
   keep: int,
   log_spaced: bool,
 ) -> set[int]:
-  """Returns those of `steps` that stay.
+  """Returns the `steps` whose checkpoints are kept.
 
   Args:
-    steps: All that there are.
-    best: The step of the best, if there is one.
-    keep: How many of the last stay.
-    log_spaced: Whether powers of two stay.
+    steps: All steps that have a checkpoint.
+    best: The step of the best one, if any.
+    keep: How many of the last are kept.
+    log_spaced: Whether powers of two are kept.
   """
   stay = set(sorted(steps)[-keep:])
   if best is not None:
@@ -243,18 +243,18 @@ def restore(
   """Returns a state and its `meta.json`, whatever devices it was saved from.
 
   Args:
-    directory: Of the checkpoints.
-    abstract_state: For each array its shape, dtype and sharding; a sharding of
-      None asks for a numpy array.
-    step: Which checkpoint; None: the newest intact one.
+    directory: The directory of the checkpoints.
+    abstract_state: The shape, dtype and sharding of each array; a sharding of
+      None means a numpy array.
+    step: The checkpoint to restore; None means the newest intact one.
 
   Returns:
-    None if there is no checkpoint. Of the second, `step`, `metrics` and
-    `metadata` are as they were given to `save`.
+    None if there is no checkpoint. In `meta.json`, `step`, the finite `metrics`
+    and `metadata` are as they were given to `save`.
 
   Raises:
     UserError: Step `step` is missing or damaged, or all are damaged, or the
-      arrays are not those of `abstract_state`.
+      arrays do not match `abstract_state`.
   """
   checkpoint = _trusted(directory, step)
   if checkpoint is None:
@@ -273,13 +273,13 @@ def restore(
 def restore_params(
   directory: Directory, step: int | None = None, part: str = ''
 ) -> tuple[PyTree, dict[str, Any]]:
-  """Returns parameters alone, as dicts of numpy arrays, and `meta.json`.
+  """Returns only the parameters, as dicts of numpy arrays, and `meta.json`.
 
   Args:
-    directory: Of the checkpoints.
-    step: Which checkpoint; None: the newest intact one.
-    part: The field of the state to return; '': what is evaluated, the moving
-      average `ema` if there is one, else `params`.
+    directory: The directory of the checkpoints.
+    step: The checkpoint to restore; None means the newest intact one.
+    part: The field of the state to return; '' means what is evaluated: the
+      moving average `ema` if there is one, else `params`.
   """
   checkpoint = _trusted(directory, step)
   if checkpoint is None:
@@ -303,7 +303,7 @@ def restore_params(
 
 
 def _trusted(directory: Directory, step: int | None) -> pathlib.Path | None:
-  """Returns the checkpoint of `step`, else the newest intact one."""
+  """Returns the checkpoint of `step`, or else the newest intact one."""
   directory, found = pathlib.Path(directory).absolute(), step
   if jax.process_index() == 0:
     if step is None:

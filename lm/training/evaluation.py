@@ -1,4 +1,4 @@
-"""How well a model does on a whole set of examples."""
+"""Evaluates a model on a whole set of examples."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -20,12 +20,12 @@ def make_scorer(
 ) -> Callable[[PyTree], dict[str, float]]:
   """Returns a function of the parameters: means over the validation set.
 
-  Of a task they are followed by its own metrics.
+  For a task, they include its own metrics.
 
   Args:
-    parts: Of the run.
-    examine: How it is evaluated.
-    final: Whether the training is over; see `task_evaluation.make_predictor`.
+    parts: The parts of the run.
+    examine: The settings of the evaluation.
+    final: Whether training is over; see `task_evaluation.make_predictor`.
   """
   size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
   if isinstance(parts.dataset, Labelled):
@@ -50,12 +50,12 @@ def make_scorer(
 
 
 def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
-  """Returns the means over the validation set of what was trained.
+  """Returns the means over the validation set for trained parameters.
 
   Args:
-    config: With every field of `SECTIONS`; the data may be others than those
-      of the training, and so may the devices.
-    params: Of its model.
+    config: With every field of `SECTIONS`; the data and the devices may differ
+      from those of training.
+    params: The parameters of its model.
   """
   parts = assemble(alone(config), splits=['validation'])
   mesh = parts.way.mesh
@@ -66,8 +66,8 @@ def score(config: Mapping[str, Any], params: PyTree) -> dict[str, float]:
 def alone(config: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a config whose batches are those of its evaluations, on all devices.
 
-  They are the mesh that they were for the training, if there are as many, and
-  have each a copy of the parameters if not.
+  The devices form the mesh of training if there are as many; otherwise each has
+  a copy of the parameters.
 
   Args:
     config: With every field of `SECTIONS`.

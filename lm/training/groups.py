@@ -1,7 +1,7 @@
-"""Groups of parameters: which learn, how fast, and from when on.
+"""Parameter groups: which ones are trained, how fast, and from which step on.
 
-A group is what a path tells, or one layer of a stack. Layers are slices of one
-array, so what acts on a layer is a factor for each slice.
+A group is selected by path, or is one layer of a stack. Layers are slices of
+one array, so what acts on a layer is a factor for each slice.
 """
 
 import functools
@@ -17,11 +17,11 @@ from jaxtyping import Array, Int
 
 from lm.types import PyTree, UserError, path_of
 
-# What lies under the first layer: it turns tokens into vectors.
+# The parameters below the first layer, which turn tokens into vectors.
 EMBEDS = (
   r'^(\w+_)?(token|position)/|^token_type$|^embedding_norm/|^generator_in/'
 )
-# What all layers of a stack share; T5 keeps it with the first.
+# Parameters that all layers of a stack share; T5 keeps them in the first.
 OF_FIRST = r'/relative_bias$'
 BLOCK = '/block/'
 
@@ -31,13 +31,13 @@ Make = Callable[
 
 
 class Groups(NamedTuple):
-  """Which parameters learn, how fast, and from when on.
+  """Which parameters are trained, how fast, and from which step on.
 
   Attributes:
     rates: Patterns of paths, each with a factor of the learning rate.
-    layer_decay: How many times as fast as the layer above it a layer learns.
-    unfreeze_steps: How many steps later than that it begins to.
-    only: A pattern of the paths that learn at all; '': any.
+    layer_decay: The ratio of a layer's learning rate to the one above it.
+    unfreeze_steps: How long a layer stays frozen after the one above, in steps.
+    only: A pattern of the paths that are trained at all; '' means all.
   """
 
   rates: tuple[tuple[str, float], ...] = ()
@@ -46,13 +46,13 @@ class Groups(NamedTuple):
   only: str = ''
 
   def factor(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns what `rates` and `only` say of a parameter, slice by slice.
+    """Returns the factors of a parameter by `rates` and `only`, slice by slice.
 
     A slice is also called `encoder/block/3/mlp/up/kernel`, by its number.
 
     Args:
-      name: Its path.
-      shape: Of its array.
+      name: The path of the parameter.
+      shape: The shape of its array.
     """
     if self.only and not re.search(self.only, name):
       return np.zeros(())
@@ -66,11 +66,11 @@ class Groups(NamedTuple):
     return _by_slice(layers, shape)
 
   def stays(self, name: str, shape: tuple[int, ...]) -> bool:
-    """Returns whether all of a parameter stays as it is."""
+    """Returns whether all of a parameter is frozen."""
     return not self.factor(name, shape).any()
 
   def _rate_of(self, *names: str) -> float:
-    """Returns the rate of the first pattern that is in a name."""
+    """Returns the factor of the first pattern found in one of the names."""
     for pattern, rate in self.rates:
       if any(re.search(pattern, name) for name in names):
         return rate
@@ -83,7 +83,7 @@ def build(
   unfreeze_steps: int = 0,
   only: str = '',
 ) -> Groups:
-  """Returns the groups that a config asks for; see `lm.training.optimizers`."""
+  """Returns the groups of a config; see `lm.training.optimizers`."""
   if not 0 < layer_decay <= 1:
     raise UserError(
       f'layer_decay is {layer_decay}, but it is how many times as fast as the'
@@ -117,12 +117,12 @@ def _rate(told: str) -> tuple[str, float]:
 
 
 def below_top(params: PyTree) -> dict[str, np.ndarray]:
-  """Returns by path how far below the heads a parameter is, slice by slice.
+  """Returns how far below the heads each parameter is, by path and slice.
 
-  The heads and what else reads the last layer are at 0, the last layer at 1,
-  the first of N at N, and embeddings at N + 1. Each stack is counted from its
-  own top; embeddings are below the highest. Of a stack there are as many
-  numbers as layers, on the axis of the layers.
+  The heads and whatever else reads the last layer are at 0, the last layer at
+  1, the first of N at N, and embeddings at N + 1. Each stack is counted from
+  its own top; embeddings are below the highest stack. A stack has one number
+  per layer, on the layer axis.
   """
   leaves = jax.tree_util.tree_leaves_with_path(params)
   shapes = {path_of(keys): leaf.shape for keys, leaf in leaves}
@@ -143,34 +143,34 @@ def below_top(params: PyTree) -> dict[str, np.ndarray]:
 
 
 def _stack(name: str) -> str:
-  """Returns the stack that a path is of; '': none."""
+  """Returns the stack that a path belongs to, or '' if none."""
   stack, block, _ = name.partition(BLOCK)
   return stack if block else ''
 
 
 def _by_slice(numbers: Iterable, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns numbers of layers so that they multiply a stack of that shape."""
+  """Returns one number per layer, to broadcast over a stack of that shape."""
   return np.array([*numbers]).reshape(-1, *[1] * (len(shape) - 1))
 
 
 def grouped(
   make: Make, groups: Groups
 ) -> optax.GradientTransformationExtraArgs:
-  """Returns an optimizer that acts on each group as it is to.
+  """Returns an optimizer that treats each group as specified.
 
-  What stays as it is has no share in the norm of the gradients and, if it is no
-  layer of a stack that others learn in, no state. Layers that are to learn later
-  are watched from the beginning: averages of their gradients are kept.
+  Frozen parameters do not count in the norm of the gradients, and have no state
+  unless they are layers of a stack in which others are trained. Layers that are
+  unfrozen later have averages of their gradients from the beginning.
 
   Args:
-    make: Makes the optimizer of what learns, given what scales its steps.
-    groups: Which groups there are.
+    make: Makes the optimizer of what is trained, given what scales its steps.
+    groups: The groups.
   """
   if groups == Groups():
     return optax.with_extra_args_support(make(optax.identity()))
 
   def of(params: PyTree) -> optax.GradientTransformationExtraArgs:
-    # Of all parameters: the optimizer sees those that learn alone.
+    # Computed from all parameters: the optimizer sees only trained ones.
     tx = make(_scaled(groups, below_top(params)))
     kinds = jax.tree_util.tree_map_with_path(
       lambda keys, leaf: (
@@ -191,7 +191,7 @@ def grouped(
 
 
 def _left(groups: Groups, grads: PyTree) -> PyTree:
-  """Returns gradients that are 0 for layers that stay as they are."""
+  """Returns gradients that are 0 for frozen layers."""
 
   def of_leaf(keys, grad):
     learns = groups.factor(path_of(keys), grad.shape) != 0
@@ -201,7 +201,7 @@ def _left(groups: Groups, grads: PyTree) -> PyTree:
 
 
 class Unfreezing(NamedTuple):
-  """How many steps there were."""
+  """The number of steps so far."""
 
   count: Int[Array, '']
 
@@ -209,7 +209,7 @@ class Unfreezing(NamedTuple):
 def _scaled(
   groups: Groups, below: dict[str, np.ndarray]
 ) -> optax.GradientTransformation:
-  """Returns what scales each slice, once it is to learn."""
+  """Returns the transformation that scales each slice, by 0 while frozen."""
 
   def scale(count, keys, update):
     name = path_of(keys)

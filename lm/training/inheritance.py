@@ -1,4 +1,4 @@
-"""A new run that starts with what another model has learned."""
+"""Starts a new run from the parameters or the state of another one."""
 
 import re
 from typing import Any
@@ -14,22 +14,22 @@ from lm.training.sections import Run
 from lm.training.step import TrainState
 from lm.types import PyTree, UserError, path_of
 
-# Of what a task asks; see `lm.models.heads`.
+# The heads of tasks; see `lm.models.heads`.
 HEADS = '(label|tags|start|end|next_sentence)/'
 
 
 def inherit(
   state: TrainState, tx: optax.GradientTransformation, origin: PyTree
 ) -> TrainState:
-  """Returns a state with the parameters of `origin`, as far as it has them.
+  """Returns a state with the parameters of `origin`, where it has them.
 
-  Those of a task's heads are new, whatever the origin was trained for: its
-  classes are others. So is what the origin does not have, and that is said.
+  Task heads stay newly initialized, whatever the origin was trained for: its
+  classes are others. So do parameters that the origin lacks, which are logged.
 
   Args:
-    state: New.
-    tx: What makes the state of the optimizer.
-    origin: Parameters, not on any device; None: the state stays as it is.
+    state: The newly initialized state.
+    tx: The optimizer, for its own state.
+    origin: Parameters, not on any device; None leaves the state unchanged.
 
   Raises:
     UserError: A parameter has another shape, or none has the same name.
@@ -68,7 +68,7 @@ def inherit(
     ', '.join(fresh) or 'none',
     ', '.join(sorted(known.keys() - used)) or 'none',
   )
-  # Not the same arrays: both are donated.
+  # A copy, since both are donated.
   ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
   shardings = jax.tree.map(lambda x: x.sharding, state.opt_state)
   opt_state = jax.jit(tx.init, out_shardings=shardings)(params)

@@ -1,8 +1,8 @@
-"""Optimizers that look at an array as a whole, led to the published arrays.
+"""Applies optimizers that use whole arrays to arrays as they were published.
 
-Most update each number by itself. Others (Adafactor, LAMB, Muon) take an
-array's root mean square, or its rows and columns, and here an array is not
-what it is in a published model: layers are stacked on a leading axis, and
+Most optimizers update each number by itself. Others (Adafactor, LAMB, Muon) use
+an array's root mean square, or its rows and columns, and here arrays differ
+from those of published models: layers are stacked on a leading axis, and
 attention's matrices and biases have axes for the heads.
 """
 
@@ -15,8 +15,8 @@ from jaxtyping import Array, Shaped
 
 from lm.types import PyTree, path_of
 
-# What has an axis of heads and one of their width: its path, the number of its
-# axes, and which of them are the two.
+# Arrays with an axis of heads, followed by one of their width: the path, the
+# number of axes, and the index of the first of these two.
 HEADS = (
   (r'(query|key|value)/kernel$', 3, 1),  # D H K
   (r'(query|key|value)/bias$', 2, 0),  # H K
@@ -25,10 +25,10 @@ HEADS = (
 
 
 class Reduced(NamedTuple):
-  """A statistic that has not its parameter's shape, such as sums of its rows.
+  """A statistic whose shape is not its parameter's, such as sums of its rows.
 
-  It makes the path end otherwise than the parameter's: what shards arrays by
-  the ends of their paths would split axes that are not there.
+  It makes the path end differently from the parameter's: otherwise sharding by
+  the ends of paths would split axes that do not exist.
   """
 
   reduced: Shaped[Array, '...']
@@ -37,12 +37,12 @@ class Reduced(NamedTuple):
 def per_layer(
   tx: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
-  """Returns `tx`, acting on each layer of a stack as on arrays of their own.
+  """Returns `tx`, applied to each layer of a stack as to separate arrays.
 
-  The layers are those of a path with 'block' in it. What `tx` counts, it counts
-  for each layer; what it finds of all arrays together is of one layer's only,
-  or of those outside of layers. Its state holds a state for every height of a
-  stack, with the layers' arrays stacked as the parameters are.
+  Layers are found by 'block' in their path. `tx` counts steps for each layer;
+  statistics over all arrays are over those of one layer, or over those outside
+  of layers. The state holds a state for every height of a stack, with the
+  layers' arrays stacked as the parameters are.
   """
   tx = _per_matrix(tx)
 
@@ -68,10 +68,10 @@ def _mapped(function, name):
 
 
 def _stacks(tree: PyTree) -> dict[str, PyTree]:
-  """Returns `tree` once for each height of its stacks, with their leaves only.
+  """Returns `tree` once for each height of its stacks, with only their leaves.
 
-  Arrays of no stack are under 'alone'. In the place of others is MaskedNode,
-  which is how optax leaves leaves out.
+  Arrays of no stack are under 'alone'. All other leaves are replaced by
+  MaskedNode, with which optax masks leaves.
   """
 
   def name_of(keys, leaf):
@@ -87,7 +87,7 @@ def _stacks(tree: PyTree) -> dict[str, PyTree]:
 
 
 def _joined(tree: PyTree, stacks: list[PyTree]) -> PyTree:
-  """Returns each leaf of `tree` from the one of `_stacks` that has it."""
+  """Returns `tree` with each leaf taken from the stack that has it."""
 
   def pick(_, *found):
     return next(x for x in found if not isinstance(x, optax.MaskedNode))
@@ -98,7 +98,7 @@ def _joined(tree: PyTree, stacks: list[PyTree]) -> PyTree:
 def _per_matrix(
   tx: optax.GradientTransformation,
 ) -> optax.GradientTransformation:
-  """Returns `tx`, to which all heads of a layer are one matrix or vector.
+  """Returns `tx`, applied to all heads of a layer as one matrix or vector.
 
   Its state has arrays of the parameters' own shapes, or `Reduced` ones.
   """
@@ -140,7 +140,7 @@ def _per_matrix(
 
 
 def _map_statistics(tx, function, state, *trees):
-  """Maps what `state` holds of each parameter, and not its counters."""
+  """Maps the statistics of each parameter in `state`, but not its counters."""
   left_out = lambda node: isinstance(node, Reduced | optax.MaskedNode)
   return optax.tree.map_params(tx, function, state, *trees, is_leaf=left_out)
 

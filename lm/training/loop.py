@@ -1,4 +1,4 @@
-"""A run, from its parts to its last step; it reads from top to bottom."""
+"""The training loop, from the parts of a run to its last step."""
 
 import contextlib
 import functools
@@ -46,16 +46,16 @@ def train(
   mirror: Mirror | None = None,
   origin: PyTree = None,
 ) -> dict[str, Any]:
-  """Trains as `config` says, going on where `workdir` stands.
+  """Trains as `config` specifies, resuming the run in `workdir`, if any.
 
   Args:
     config: With every field of `SECTIONS`.
-    workdir: Everything that the run leaves behind.
-    mirror: If that is elsewhere; see `lm.training.workdir.opened`.
-    origin: Parameters that a new run starts with; what it lacks is drawn.
+    workdir: The directory for everything that the run writes.
+    mirror: That of a remote workdir; see `lm.training.workdir.opened`.
+    origin: Parameters that a new run starts from; missing ones are initialized.
 
   Returns:
-    The last evaluation, as `metrics.jsonl` has it.
+    The last evaluation, as in `metrics.jsonl`.
   """
   parts = assemble(config)
   run, show = parts.run, Log(**config['log'])
@@ -91,7 +91,7 @@ def train(
         state, sums = train_step(state, batch, dropout_key)
         reader.add(step, sums)
         last = step == run.num_steps
-        stopping_now = stop.agreed  # Once: it may become true at any moment.
+        stopping_now = stop.agreed  # Read once: it may change at any moment.
         scores = None
         if last or due(step, config['eval']['every']):
           reader.read_all()
@@ -103,7 +103,7 @@ def train(
           made = continue_text(parts, learned(parts, state), show)
           log.sample(step, show.sample_prompt, made)
         if last or stopping_now or checkpoints.due(step):
-          reader.read_all()  # What is not finite is not saved.
+          reader.read_all()  # A state that is not finite is not saved.
           done = {'examples': examples + (step - start) * run.batch_size}
           checkpoints.save(step, way.leave(state, mesh), done, scores)
         if stopping_now or last:
@@ -118,9 +118,9 @@ def begin(
 ) -> tuple[TrainState, int, int]:
   """Returns a state, and how many steps and examples it has seen.
 
-  The newest intact checkpoint of this run, else what `start_from` names, else a
-  new state, with the parameters of `origin`; each array is made where it is to
-  live.
+  The state is that of the run's newest intact checkpoint, else of `start_from`,
+  else new, with the parameters of `origin`; arrays are created with their final
+  sharding.
   """
   init, abstract = initial(parts, example(parts, 'train'), key)
   restored = checkpoints.restore(abstract)
@@ -138,7 +138,7 @@ def begin(
 def initial(
   parts: Parts, batch: Batch, key: jax.Array
 ) -> tuple[Callable[[], TrainState], TrainState]:
-  """Returns what makes a state, and its arrays in the abstract."""
+  """Returns a function that makes a new state, and the abstract state."""
   model, tx, averages = parts.learner, parts.tx, bool(parts.average)
   init = functools.partial(init_state, model, tx, batch, key, averages)
   return init, meshes.on_mesh(jax.eval_shape(init), parts.way.mesh)
@@ -148,8 +148,8 @@ def initial(
 def observed(
   log: RunLog, show: Log, num_steps: int, workdir: pathlib.Path
 ) -> Iterator[Callable[[int, TrainState], None]]:
-  """Yields what to call when a step begins: one that hangs is said, and those
-  of `show.profile` are traced. In the end the log is closed.
+  """Yields a function to call when a step begins, which reports steps that hang
+  and traces those of `show.profile`. Closes the log at the end.
   """
   traced = profiling.steps_of(show.profile, num_steps)
   with (
@@ -178,7 +178,7 @@ def step_of(parts: Parts) -> Callable[..., tuple[TrainState, Metrics]]:
 
 
 def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
-  """Returns how the parameters go on from the prompt of the log."""
+  """Returns the model's continuation of the prompt in `show`."""
   with meshes.apart(params, parts.way.mesh) as params:
     *_, replies = text.stream(
       parts.model,
@@ -196,7 +196,7 @@ def continue_text(parts: Parts, params: PyTree, show: Log) -> str:
 def open_log(
   workdir: pathlib.Path, parts: Parts, show: Log, start: int, params: PyTree
 ) -> RunLog:
-  """Returns the log of a run that goes on after step `start`."""
+  """Returns the log of a run that resumes after step `start`."""
   run, length = parts.run, parts.dataset.mean_length
   first = jax.process_index() == 0
   inputs = example(parts, 'validation').inputs
@@ -227,5 +227,5 @@ def learned(parts: Parts, state: TrainState) -> PyTree:
 
 
 def num_skipped(state: TrainState) -> int:
-  """Returns how many of the last steps in a row were not finite."""
+  """Returns how many of the last consecutive steps were not finite."""
   return int(optax.tree.get(state.opt_state, 'notfinite_count', 0))

@@ -1,9 +1,9 @@
-"""LoRA: kernels that learn by a product of two thin ones (Hu et al. 2021, 4.1).
+"""LoRA: low-rank updates of frozen kernels (Hu et al. 2021, 4.1).
 
-x W becomes x W + alpha / rank (x A) B, where W stays as it is, A is drawn and B
-begins at 0. In training A and B stand beside their kernel, so they are stacked
-and saved as it is; what is evaluated, loaded and exported has them added up.
-The model knows nothing of either.
+x W becomes x W + alpha / rank (x A) B, where W is frozen, A is random and B
+starts at 0. In training A and B are stored beside their kernel, and stacked and
+saved like it; for evaluation, loading and export they are merged into it. The
+model knows nothing about them.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ A, B = 'lora_a', 'lora_b'
 
 
 class Lora(NamedTuple):
-  """Which kernels learn so, and how.
+  """Which kernels have LoRA, and how.
 
   Attributes:
-    rank: How thin A and B are; 0: there are none, and all parameters learn.
+    rank: Rank of A and B; 0 means no LoRA: all parameters are trained.
     alpha: What their product is multiplied by, times the rank.
-    dropout: Rate on what A reads.
-    targets: A pattern of the paths of kernels that learn so.
-    whole: A pattern of the paths that learn beside them as they are, such as of
-      heads; '': none.
+    dropout: Dropout rate on the input of A.
+    targets: A pattern of the paths of kernels that have LoRA.
+    whole: A pattern of the paths that are trained in full besides, such as
+      heads; '' means none.
   """
 
   rank: int = 0
@@ -46,7 +46,7 @@ class Lora(NamedTuple):
 
   @property
   def only(self) -> str:
-    """A pattern of the paths that learn at all; '': any."""
+    """A pattern of the paths that are trained at all; '' means all."""
     if not self.rank:
       return ''
     own = f'/({A}|{B})$'
@@ -59,10 +59,10 @@ class Lora(NamedTuple):
 
 
 def build(**section: Any) -> Lora:
-  """Returns what the section `lora` of a config says.
+  """Returns the settings in the section `lora` of a config.
 
   Raises:
-    UserError: It cannot be so.
+    UserError: A setting is invalid.
   """
   lora = Lora(**section)
   if lora.rank < 0:
@@ -88,12 +88,12 @@ def build(**section: Any) -> Lora:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """A model as it is trained: it can do no more than `init` and `apply`.
+  """A model as it is trained, with no more than `init` and `apply`.
 
   Attributes:
-    model: As it is used.
-    lora: What stands beside its kernels.
-    groups: Of what is to stay as it is, no gradients are computed.
+    model: The model as it is used.
+    lora: The LoRA of its kernels.
+    groups: The parameter groups; no gradients are computed for frozen ones.
   """
 
   model: nn.Module
@@ -101,7 +101,7 @@ class Learner:
   groups: Groups
 
   def init(self, key: Key[Array, ''], **inputs: Any) -> dict[str, PyTree]:
-    """Returns the variables of the model, with all A and B."""
+    """Returns the variables of the model, including all A and B."""
     summed: dict[str, int] = {}
     with self._intercepting(_noting(summed)):
       variables = self.model.init(key, **inputs)
@@ -119,7 +119,7 @@ class Learner:
     return variables
 
   def apply(self, variables: dict[str, PyTree], **inputs: Any) -> Any:
-    """Returns what the model answers."""
+    """Returns the output of the model."""
     params = jax.tree_util.tree_map_with_path(self._still, variables['params'])
     with self._intercepting(_adding(self.lora)):
       return self.model.apply({**variables, 'params': params}, **inputs)
@@ -135,9 +135,9 @@ class Learner:
 
 
 def _noting(summed: dict[str, int]) -> Callable[..., Any]:
-  """Returns what notes by its kernel over how many axes a layer sums.
+  """Returns an interceptor that notes over how many axes each kernel sums.
 
-  The kernels themselves are drawn as they would be without.
+  The kernels themselves are initialized as they would be without it.
   """
 
   def note(call, args, kwargs, context):
@@ -151,7 +151,7 @@ def _noting(summed: dict[str, int]) -> Callable[..., Any]:
 
 
 def _adding(lora: Lora) -> Callable[..., Any]:
-  """Returns what adds (x A) B to the answers of the layers that have both."""
+  """Returns an interceptor that adds (x A) B to outputs of layers with both."""
 
   def add(call, args, kwargs, context):
     out, module = call(*args, **kwargs), context.module
@@ -180,16 +180,16 @@ def _put_beside(
   """Adds A and B to the parameters.
 
   Args:
-    params: In which they are put.
-    path: Of the kernel.
-    count: Over how many of its axes is summed.
-    rank: Of A and B.
-    key: For A.
+    params: The parameters.
+    path: The path of the kernel.
+    count: Over how many of its axes the layer sums.
+    rank: The rank of A and B.
+    key: The random key for A.
   """
   *names, _ = path.split('/')
   layer = functools.reduce(lambda tree, name: tree[name], names, params)
   kernel = layer['kernel']
-  first = int(BLOCK in path)  # Before it is the axis of the layers.
+  first = int(BLOCK in path)  # It follows the axis of the layers.
   layers, sizes = kernel.shape[:first], kernel.shape[first:]
   read, made = sizes[:count], sizes[count:]
   drawn = jax.random.normal(key, (*layers, *read, rank), kernel.dtype)
@@ -199,11 +199,11 @@ def _put_beside(
 
 
 def merged(params: PyTree, lora: Lora) -> PyTree:
-  """Returns the parameters of the model alone, with the products added.
+  """Returns the parameters of the model alone, with the products merged in.
 
   Args:
-    params: Of numpy or of JAX, as dicts; with no A and B, they are returned.
-    lora: How these were trained.
+    params: Dicts of numpy or JAX arrays; unchanged if there is no A and B.
+    lora: The settings that they were trained with.
   """
   if not isinstance(params, dict):
     return params

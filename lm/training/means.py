@@ -20,9 +20,9 @@ def of(sums: Mapping[str, tuple[Any, Any]]) -> dict[str, float]:
 def over(batches: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[str, float]:
   """Returns the means over all batches, given the sums of each.
 
-  Sums leave the device once a batch, while it works on the next one, and are
+  Sums leave the device once per batch, while it works on the next one, and are
   added in float64 on the host, so a large set loses nothing to rounding. Filler
-  in the last batch weighs nothing.
+  in the last batch has weight 0.
   """
   totals = collections.defaultdict(lambda: np.zeros(2))
 

@@ -26,7 +26,7 @@ class Reader:
   workdir: pathlib.Path
   start: int
   skipped: int  # Steps in a row that were not finite.
-  hear: Callable[[dict[str, float]], None]  # What is no metric.
+  hear: Callable[[dict[str, float]], None]  # Takes what is not a metric.
   waiting: list[tuple[int, Metrics]] = dataclasses.field(default_factory=list)
 
   def add(self, step: int, sums: Metrics) -> None:
@@ -35,24 +35,24 @@ class Reader:
     self.waiting.append((step, sums))
 
   def read_all(self) -> None:
-    """Logs what is waiting, and ends a run that is no longer finite."""
+    """Logs the waiting metrics, and ends a run that is no longer finite."""
     for step, sums in self.waiting:
       values = means.of(sums)
       self.hear(values)
-      # The sum, since the mean over a batch that asks for nothing is no number.
+      # The sum, since the mean over a batch without targets is NaN.
       totals = sums['loss'][0], sums['grad_norm'][0]
       finite = all(math.isfinite(total) for total in jax.device_get(totals))
       self.skipped = 0 if finite else self.skipped + 1
       if self.skipped > self.parts.run.skip_nonfinite:
         refuse(step, self.batch_at(step - self.start - 1), self.workdir)
-      if due(step, self.log.every):  # On the host, this takes a while.
+      if due(step, self.log.every):  # This takes a while on the host.
         values['learning_rate'] = float(self.parts.schedule(step - 1))
       self.log.train(step, values)
     self.waiting.clear()
 
 
 def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
-  """Ends a run whose loss or gradient is not finite, keeping the batch."""
+  """Ends a run whose loss or gradient is not finite, and saves the batch."""
   path = workdir / f'nonfinite_batch_{step}.npz'
   leaves, _ = jax.tree_util.tree_flatten_with_path(batch)
   np.savez(path, **{path_of(keys): array for keys, array in leaves})
@@ -66,5 +66,5 @@ def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
 
 
 def due(step: int, every: int) -> bool:
-  """Whether it is the turn of what happens `every` so many steps; 0: never."""
+  """Whether something done every `every` steps is due; 0 means never."""
   return every > 0 and step % every == 0

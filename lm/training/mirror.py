@@ -1,14 +1,14 @@
-"""A workdir that is elsewhere, at a URL, and its mirror on this machine.
+"""A remote workdir, at a URL, and its mirror on this machine.
 
-A run works in the mirror, as in any workdir. It is pulled before the run begins
-and pushed with each checkpoint and in the end, each file whole:
+A run works in the mirror, as in any workdir. It is pulled before the run starts
+and pushed with each checkpoint and at the end, each file whole:
 
-    URL/run.json                    which run this is; its mirrors bear that name
-    URL/checkpoints/STEP/sums.json  written last, so the checkpoint is whole
-    URL/...                         all else as in any workdir
+    URL/run.json                    the run's id, part of its mirrors' names
+    URL/checkpoints/STEP/sums.json  written last, so the checkpoint is complete
+    URL/...                         everything else, as in any workdir
 
-Where there are many processes, each has a mirror, writes its share of the
-arrays there, and puts it to those of the others.
+If there are several processes, each has a mirror, writes its share of the
+arrays there, and uploads it beside those of the others.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from lm.training.checkpoint_files import DamagedError
 from lm.training.remote_run import CHECKPOINTS
 
 RUN = 'run.json'
-LAST_PUT = '.last_put'  # Later checkpoints here have not been there yet.
-# What is on its way to another name.
+LAST_PUT = '.last_put'  # Later checkpoints here have not been uploaded yet.
+# Suffixes of files that are not pushed, as they are temporary.
 PASSING = ('.tmp', '.part', '.lock')
-PATIENCE = 1800.0  # Seconds until all processes have put their shares.
+PATIENCE = 1800.0  # Seconds to wait for the shares of all processes.
 
 
 class Mirror:
-  """The mirror of a run that trains; every process of the run has one.
+  """The mirror of a training run; every process of the run has one.
 
   Attributes:
-    url: The workdir.
-    directory: The mirror.
-    shelf: The checkpoints there.
+    url: The URL of the workdir.
+    directory: The directory of the mirror.
+    shelf: The checkpoints at the URL.
   """
 
   def __init__(self, url: str):
@@ -57,9 +57,9 @@ class Mirror:
     self._pushed: dict[str, tuple[int, int]] = {}
 
   def pull(self) -> None:
-    """Makes the mirror what the workdir is, or the other way round.
+    """Updates the mirror from the workdir, or the other way round.
 
-    What a run could not put there before it ended is put there now.
+    Checkpoints that a run could not upload before it ended are uploaded now.
     """
     there = remote.files(self.url)
     saved = remote_run.steps(there)
@@ -77,25 +77,25 @@ class Mirror:
     remote_run.fetch_newest(self.url, saved, self.directory)
     try:
       remote_run.fetch_best(self.url, self.directory)
-    except DamagedError as error:  # It is not what a run goes on from.
+    except DamagedError as error:  # It is not needed to resume.
       logging.warning('%s', error)
     self._remember(known)
 
   def push(self) -> None:
-    """Copies what has changed here, the checkpoints apart."""
+    """Uploads the files that have changed here, except checkpoints."""
     marks = self._marks()
     for name in marks:
       if self._pushed.get(name) != marks[name]:
-        # Read at once: a log may grow meanwhile.
+        # Read in one go: a log may grow meanwhile.
         data = (self.directory / name).read_bytes()
         remote.write(data, remote.join(self.url, name))
         self._pushed[name] = marks[name]
 
   def publish(self, step: int) -> None:
-    """Puts a checkpoint there, after what the run said until then.
+    """Uploads a checkpoint, after what the run has logged until then.
 
     Raises:
-      LostError: That failed; all is in the mirror.
+      LostError: That failed; everything is in the mirror.
     """
     checkpoint, url = self._here(step), self._there(step)
     try:
@@ -112,11 +112,11 @@ class Mirror:
     self._remember(step)
 
   def publish_share(self, step: int, partial: pathlib.Path) -> None:
-    """Puts this process's share of a checkpoint there; process 0 ends it.
+    """Uploads this process's share of a checkpoint; process 0 completes it.
 
     Args:
-      step: Of the checkpoint.
-      partial: Where the share is; of process 0, with `meta.json`.
+      step: The step of the checkpoint.
+      partial: The directory of the share; that of process 0 has `meta.json`.
     """
     url, me = self._there(step), jax.process_index()
     names = [
@@ -126,7 +126,7 @@ class Mirror:
     sums = checkpoint_files.sums(partial)
     if me == 0:
       remote.remove([remote.join(url, checkpoint_files.SUMS)])
-    else:  # What is of no array in particular, process 0 has too.
+    else:  # Process 0 also has the files of no array in particular.
       sums = {name: sum for name, sum in sums.items() if name.count('/') > 1}
     (partial / names[me]).write_text(json.dumps(sums))
     remote.upload(partial, url, sums, last=names[me])
@@ -142,7 +142,7 @@ class Mirror:
     self._clean(step)
 
   def _clean(self, step: int) -> None:
-    """Deletes what killed processes left there of earlier checkpoints."""
+    """Deletes incomplete earlier checkpoints that killed processes uploaded."""
     there = remote.files(self.url)
     begun = {
       int(name.split('/')[1])
@@ -154,7 +154,7 @@ class Mirror:
         self.shelf.delete(old)
 
   def _last_put(self) -> int:
-    """Returns the last step that is known to have been there, else -1."""
+    """Returns the last step that is known to have been uploaded, else -1."""
     path = self.directory / LAST_PUT
     return int(path.read_text()) if path.exists() else -1
 
@@ -168,7 +168,7 @@ class Mirror:
     return remote.join(self.url, f'{CHECKPOINTS}{step}')
 
   def _intact(self, after: int) -> list[int]:
-    """Returns the later steps that have an intact checkpoint here."""
+    """Returns the steps later than `after` with an intact checkpoint here."""
     here = checkpoint_files.steps(self.directory / CHECKPOINTS)
     return [
       step
@@ -177,7 +177,7 @@ class Mirror:
     ]
 
   def _marks(self) -> dict[str, tuple[int, int]]:
-    """Returns what tells that a file has changed, of each that is pushed."""
+    """Returns the size and modification time of each file that is pushed."""
     marks = {}
     for path in sorted(self.directory.rglob('*')):
       name = path.relative_to(self.directory).as_posix()
@@ -189,7 +189,7 @@ class Mirror:
 
 
 def _run(url: str) -> int:
-  """Returns which run a workdir holds, or shall hold."""
+  """Returns the id of the run of a workdir, which is created if missing."""
   place, number = remote.join(url, RUN), 0
   if hosts.is_first():
     try:
@@ -201,7 +201,7 @@ def _run(url: str) -> int:
 
 
 def _wait_for(url: str) -> bytes:
-  """Returns what another process puts at `url`."""
+  """Returns what another process uploads to `url`, once it is there."""
   end = time.monotonic() + PATIENCE
   while time.monotonic() < end:
     with contextlib.suppress(remote.MissingError):

@@ -1,4 +1,4 @@
-"""Optimizers, by the name a config calls them."""
+"""Optimizers, by config name."""
 
 import re
 from collections.abc import Callable
@@ -13,25 +13,25 @@ from lm.training.layerwise import per_layer
 from lm.training.schedules import make_schedule
 from lm.types import PyTree, UserError, path_of
 
-# What weight decay shrinks, decided by name: with layers stacked, the number of
-# axes no longer tells a matrix from a vector.
+# The parameters that weight decay applies to, by name: with layers stacked, the
+# number of axes no longer tells a matrix from a vector.
 MATRICES = r'(kernel|embedding|token_type|lora_[ab])$'
 
 
-# The matrices that Muon makes orthogonal: those between hidden units.
+# The matrices that Muon orthogonalizes: those between hidden units.
 HIDDEN = r'(attention|cross|mlp)/\w+/kernel$'
 
-# What is evaluated, of parameters, the optimizer's state and the last average.
+# Maps parameters, optimizer state and last average to what is evaluated.
 Average = Callable[[PyTree, PyTree, PyTree], PyTree]
 
 
 class Rule(NamedTuple):
-  """An optimizer without what all of them share.
+  """An optimizer without the parts that all of them share.
 
   Attributes:
-    core: Makes steps of gradients.
-    after: Changes steps to which the decay is added.
-    around: Changes the whole, `(tx, schedule) -> tx`.
+    core: Turns gradients into steps.
+    after: Transforms the steps after weight decay is added.
+    around: Wraps the whole optimizer, `(tx, schedule) -> tx`.
   """
 
   core: optax.GradientTransformation
@@ -40,7 +40,7 @@ class Rule(NamedTuple):
 
 
 def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
-  """Adam, with the decay decoupled (Loshchilov and Hutter 2019)."""
+  """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
   return Rule(optax.scale_by_adam(b1, b2, eps))
 
 
@@ -50,7 +50,7 @@ def lion(b1: float = 0.9, b2: float = 0.99):
 
 
 def lamb(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6):
-  """Adam, each array's step as large as a share of it (You et al. 2020)."""
+  """Adam, each array's step scaled to the array's norm (You et al. 2020)."""
   ratio = per_layer(optax.scale_by_trust_ratio())
   return Rule(optax.scale_by_adam(b1, b2, eps), ratio)
 
@@ -61,16 +61,16 @@ def muon(
   b2: float = 0.95,
   eps: float = 1e-8,
 ):
-  """Orthogonal steps for hidden matrices, Adam's for the rest (Jordan 2024).
+  """Orthogonalized steps for hidden matrices, Adam for the rest (Jordan 2024).
 
-  Those are scaled to be as large as Adam's are (Liu et al. 2025, 2.2), so that
-  one learning rate and one decay suit both.
+  The former are scaled to the size of Adam's (Liu et al. 2025, 2.2), so that
+  one learning rate and one weight decay suit both.
 
   Args:
-    momentum: Of the hidden matrices.
-    b1: Of Adam, as the next two.
-    b2: Of its squares.
-    eps: Beside their root.
+    momentum: Momentum of the hidden matrices.
+    b1: Adam's decay rate of the gradients' average.
+    b2: Adam's decay rate of the average of their squares.
+    eps: Added to the root of that average.
   """
   rows_and_columns = optax.contrib.MuonDimensionNumbers(0, 1)
   orthogonal = optax.chain(
@@ -95,16 +95,16 @@ def sophia(
   gamma: float = 0.01,
   interval: int = 10,
 ):
-  """Divides by the curvature, and clips (Liu et al. 2024, Sophia-H).
+  """Divides by the curvature and clips (Liu et al. 2024, Sophia-H).
 
   Args:
-    b1: Of the gradients.
-    b2: Of the curvature.
-    gamma: What it is multiplied by: the larger, the fewer steps are clipped.
-    interval: Steps between two looks at it.
+    b1: Decay rate of the average of gradients.
+    b2: Decay rate of the average of the curvature.
+    gamma: Factor of the curvature: the larger, the fewer steps are clipped.
+    interval: Steps between two estimates of the curvature.
   """
   core = optax.contrib.sophia(
-    -1.0,  # Signs are turned later, with the learning rate.
+    -1.0,  # The sign is flipped later, with the learning rate.
     b1,
     b2,
     weight_decay=0.0,
@@ -118,8 +118,7 @@ def sophia(
 def schedule_free(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
   """Adam that averages instead of decaying its rate (Defazio et al. 2024).
 
-  The average is what is evaluated; the schedule is 'constant', perhaps warmed
-  up.
+  The average is evaluated. Use the schedule 'constant', with or without warmup.
   """
   core = optax.scale_by_adam(0.0, b2, eps)
 
@@ -130,7 +129,7 @@ def schedule_free(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
 
 
 def hutchinson() -> optax.GradientTransformationExtraArgs:
-  """Estimates the diagonal of the Hessian from one product with it."""
+  """Estimates the diagonal of the Hessian from one Hessian-vector product."""
 
   def init(params: PyTree):
     del params
@@ -153,7 +152,7 @@ def hutchinson() -> optax.GradientTransformationExtraArgs:
 
 
 def filled(direction: PyTree, params: PyTree) -> PyTree:
-  """Returns a direction that is 0 for what an optimizer leaves out."""
+  """Returns a direction that is 0 for parameters the optimizer leaves out."""
 
   def of_leaf(param, part):
     return jnp.zeros_like(param) if isinstance(part, optax.MaskedNode) else part
@@ -167,17 +166,17 @@ def sgd(momentum: float = 0.0):
 
 
 class Moments(NamedTuple):
-  """Moving averages of the gradients, and of their squares."""
+  """Moving averages of the gradients and of their squares."""
 
   mu: PyTree
   nu: PyTree
 
 
 def bert_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6):
-  """BERT's Adam (its optimization.py): the averages are not corrected.
+  """BERT's Adam (its optimization.py), without bias correction.
 
-  They begin at 0 and so are too small at first, the squares' more so: early
-  steps are up to 6.6 times as large as Adam's.
+  The averages start at 0 and so are too small at first, that of the squares
+  more so: early steps are up to 6.6 times as large as Adam's.
   """
 
   def init(params: PyTree) -> Moments:
@@ -202,18 +201,18 @@ def adafactor(
 ):
   """Adafactor (Shazeer and Stern 2018), with T5's settings.
 
-  T5 neither decays weights nor clips the gradients' global norm: with it go
-  weight_decay and clip_norm 0, and the schedule 'rsqrt'.
+  T5 uses no weight decay and does not clip the gradients' global norm: set
+  weight_decay and clip_norm to 0, and the schedule to 'rsqrt'.
 
   Args:
-    decay_rate: The average of squares forgets as t^-decay_rate, at step t.
-    min_dim_size_to_factor: A matrix keeps averages of its rows and columns
-      only, if it has this many of both.
-    clipping_threshold: The greatest root mean square of an array's update;
-      0: any.
-    multiply_by_parameter_scale: Whether learning_rate is a share of an array's
-      root mean square, which counts as 0.001 at least.
-    momentum: Share of the earlier updates in each; 0: none.
+    decay_rate: At step t, the average of squares forgets a share t^-decay_rate.
+    min_dim_size_to_factor: A matrix with at least this many rows and columns
+      keeps only averages of its rows and columns.
+    clipping_threshold: The maximum root mean square of an array's update; 0
+      means no limit.
+    multiply_by_parameter_scale: Whether learning_rate is relative to an array's
+      root mean square, taken as at least 0.001.
+    momentum: The share of earlier updates in each; 0 means none.
   """
   if not 0 < decay_rate <= 1:
     raise UserError(
@@ -253,7 +252,7 @@ OPTIMIZERS: dict[str, Callable[..., Rule]] = {
 def labels(
   pattern: str, matching: Any, other: Any
 ) -> Callable[[PyTree], PyTree]:
-  """Returns what labels parameters by whether their path matches `pattern`."""
+  """Returns a function that labels parameters by whether `pattern` matches."""
   return lambda params: jax.tree_util.tree_map_with_path(
     lambda path, _: matching if re.search(pattern, path_of(path)) else other,
     params,
@@ -283,27 +282,27 @@ def build(
 
   Args:
     name: One of `OPTIMIZERS`.
-    num_steps: Of the whole run.
-    skip_nonfinite: How many steps in a row with a NaN or infinite gradient
-      leave everything as it is.
-    learning_rate: The highest of the schedule.
+    num_steps: Steps of the whole run.
+    skip_nonfinite: How many consecutive steps with a NaN or infinite gradient
+      are skipped.
+    learning_rate: The maximum of the schedule.
     schedule: Its shape; for this and the next three, see `make_schedule`.
-    warmup_steps: Steps before the rate falls.
-    end_learning_rate: The lowest of the schedule.
-    decay_steps: Of 'warmup_stable_decay'.
-    weight_decay: Times the learning rate, what a step takes off a parameter.
-    decay: Which parameters, as a pattern of their paths.
-    clip_norm: The gradients' greatest global norm; 0: any.
+    warmup_steps: Steps before the rate decays.
+    end_learning_rate: The learning rate at the end of the schedule.
+    decay_steps: Length of the decay of 'warmup_stable_decay'.
+    weight_decay: Share of a parameter to subtract, times the learning rate.
+    decay: A pattern of the paths that weight decay applies to.
+    clip_norm: The maximum global norm of the gradients; 0 means no limit.
     rates: `PATTERN=FACTOR` of the learning rate, for parameters whose path
-      matches; the first counts, and those of factor 0 stay as they are. Layer
-      3 of a stack is encoder/block/3/.
-    layer_decay: How many times as fast as the layer above it a layer learns;
-      above the last are the heads, below the first the embeddings (Howard and
+      matches; the first match applies, and factor 0 freezes. Layer 3 of a stack
+      is encoder/block/3/.
+    layer_decay: The ratio of a layer's learning rate to the one above it; the
+      heads are above the last layer, the embeddings below the first (Howard and
       Ruder 2018, 3.2, with 1 / 2.6; Clark et al. 2020, with 0.8).
-    unfreeze_steps: How many steps later than the layer above it a layer begins
-      to learn; the heads do at once (Howard and Ruder 2018, 3.3).
-    only: A pattern of the paths that learn at all; '': any.
-    **settings: Of the optimizer of that name.
+    unfreeze_steps: How many steps later than the layer above it a layer is
+      unfrozen; the heads are at once (Howard and Ruder 2018, 3.3).
+    only: A pattern of the paths that are trained at all; '' means all.
+    **settings: Settings of the named optimizer.
   """
   if name not in OPTIMIZERS:
     raise UserError(
@@ -345,11 +344,11 @@ def build(
 
 
 def average(name: str, ema_decay: float) -> Average | None:
-  """Returns what makes the parameters to evaluate; None: they are as trained.
+  """Returns the function that averages parameters for evaluation, or None.
 
   Args:
-    name: Of the optimizer.
-    ema_decay: Of a moving average; 0: none.
+    name: The name of the optimizer.
+    ema_decay: Decay rate of a moving average; 0 means none.
   """
   if name == 'schedule_free':
     if ema_decay:

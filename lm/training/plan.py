@@ -1,8 +1,8 @@
-"""What follows from a config, before anything is allocated.
+"""Plans a run from its config, before anything is allocated.
 
-The step of the loop is compiled for abstract arrays, on as many devices as the
-run is to have: where every array lives, what a device must hold, and how much
-there is to compute.
+The train step is compiled for abstract arrays, on as many devices as the run
+will have. This tells where every array lives, what a device must hold, and how
+much there is to compute.
 """
 
 import collections
@@ -23,18 +23,18 @@ from lm.training.groups import Groups
 from lm.training.step import TrainState
 from lm.types import Batch, PyTree, Vocabulary, path_of
 
-COUNTED_ROWS = 512  # From which it is known how full a row is.
+COUNTED_ROWS = 512  # The sample that tells how full rows are.
 
 
 def plan(config: Mapping[str, Any], devices: int = 0) -> dict[str, Any]:
-  """Returns the sizes that a run has, from abstract arrays alone.
+  """Returns the sizes of a run, from abstract arrays alone.
 
   The text is read only if the model takes its vocabulary from it; the records of
-  a task are.
+  a task always are.
 
   Args:
     config: With every field of `SECTIONS`.
-    devices: How many the run is to have; 0: see `imagined.provide`.
+    devices: Number of devices of the run; for 0, see `imagined.provide`.
   """
   imagined.provide(config['parallel'], devices)
   parts, state, batch = abstract(config)
@@ -89,8 +89,8 @@ def costs(
 
 
 def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
-  """Returns the parts of a run, its state without memory, and a batch of one."""
-  if assembly.is_task(config):  # What is asked is known from its records.
+  """Returns the parts of a run, its abstract state, and a batch of one row."""
+  if assembly.is_task(config):  # Its rows depend on the records.
     parts = assembly.assemble(config, splits=['train'])
     batch = assembly.widest(parts)
   else:
@@ -102,19 +102,19 @@ def abstract(config: Mapping[str, Any]) -> tuple[Parts, TrainState, Batch]:
 
 
 def reads_text(config: Mapping[str, Any]) -> bool:
-  """Whether a plan reads the text: the model's vocabulary is taken from it."""
+  """Whether a plan reads the text, to take the model's vocabulary from it."""
   return config['model']['vocab_size'] is None and not assembly.is_task(config)
 
 
 def use_of_rows(config: Mapping[str, Any]) -> dict[str, float]:
-  """Returns how much of its rows a run on a text makes use of.
+  """Returns how much of its rows a run on a text uses.
 
   Counted in the first `COUNTED_ROWS` of them.
 
   Returns:
-    `filled`: The share of a row's places that are text, and not padding.
-    `asked`: For each token of `config.data.length`, on how many the loss of the
-      first term is.
+    `filled`: The share of a row's positions that are text, not padding.
+    `asked`: The number of targets of the first loss term, per token of
+      `config.data.length`.
   """
   parts = assembly.assemble(config, splits=['train'])
   objective, seed = parts.objective, config['seed']
@@ -137,10 +137,10 @@ def use_of_rows(config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def imagined_parts(config: Mapping[str, Any]) -> Parts:
-  """Returns what the config describes, without its text.
+  """Returns the parts that the config describes, without its text.
 
-  The layers are a loop, as on accelerators: one after another, as a CPU has
-  them, they take long to compile.
+  The layers are a loop, as on accelerators: unrolled, as on a CPU, they take
+  long to compile.
   """
   section = dict(config['model'])
   if section['unroll'] is None:
@@ -152,7 +152,7 @@ def imagined_parts(config: Mapping[str, Any]) -> Parts:
 
 
 def imagined_vocabulary(size: int) -> Vocabulary:
-  """Returns a vocabulary that has everything, for shapes depend on size alone."""
+  """Returns a vocabulary with every role: shapes depend on its size alone."""
   roles = (name for name in Vocabulary._fields if name.endswith('_id'))
   ids = {name: number for number, name in enumerate(roles)}
   sentinels = tuple(range(size - 1, max(size - 101, len(ids)), -1))
@@ -162,7 +162,7 @@ def imagined_vocabulary(size: int) -> Vocabulary:
 
 
 def imagined_batch(objective: Objective, length: int) -> Batch:
-  """Returns a batch of one example, as `length` decides its shapes."""
+  """Returns a batch of one example, with the shapes for `length`."""
   shape = (1, objective.example_length(length))
   examples = {
     'tokens': np.full(shape, len(Vocabulary._fields), np.int32),
@@ -175,7 +175,7 @@ def imagined_batch(objective: Objective, length: int) -> Batch:
 
 
 def layout(params: PyTree) -> list[dict[str, Any]]:
-  """Returns where each parameter lives, and the bytes of it on one device."""
+  """Returns the sharding of each parameter, and its bytes on one device."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(params)
   return [
     {
@@ -199,12 +199,12 @@ def held(tree: PyTree) -> int:
 def compile_step(
   parts: Parts, state: TrainState, example: Batch
 ) -> jax.stages.Compiled:
-  """Returns the step of the loop, compiled without an array to run it on.
+  """Returns the train step, compiled for abstract arrays.
 
   Args:
-    parts: Whose step it is.
-    state: Abstract, with where it lives.
-    example: A batch of one.
+    parts: The parts of the run.
+    state: The abstract state, with its shardings.
+    example: A batch of one example.
   """
   way, mesh, rows = parts.way.run, parts.way.mesh, parts.run.batch_size
   batch = jax.tree.map(
@@ -222,7 +222,7 @@ def bytes_per_device(
   compiled: jax.stages.Compiled,
   groups: Groups | None = None,
 ) -> dict[str, int]:
-  """Returns what a step makes a device hold, as its compiler has it."""
+  """Returns the bytes that a device holds during a step, by its compiler."""
   found, params = compiled.memory_analysis(), held(state.params)
   stays = groups.stays if groups else lambda name, shape: False
   leaves = jax.tree_util.tree_leaves_with_path(state.params)
@@ -234,8 +234,8 @@ def bytes_per_device(
     'optimizer': held(state.opt_state),
     'average': held(state.ema),
     'batch': found.argument_size_in_bytes - held(state),
-    'gradients': gradients,  # One for each of its own that learn,
-    'activations': max(temporary - gradients, 0),  # and this beside them.
+    'gradients': gradients,  # For the trained parameters,
+    'activations': max(temporary - gradients, 0),  # and all other buffers.
     'total': found.argument_size_in_bytes + temporary,
   }
 
@@ -243,7 +243,7 @@ def bytes_per_device(
 def said(
   compiled: jax.stages.Compiled, mesh: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-  """Returns the collectives of a step, by their kind and axes of the mesh."""
+  """Returns the collectives of a step, by kind and mesh axes."""
   groups = collections.defaultdict(lambda: [0, 0])
   for one in collectives.read(compiled.as_text(), mesh):
     group = groups[one.kind, one.axes]
@@ -256,17 +256,17 @@ def said(
 
 
 def on_cpu() -> bool:
-  """Whether a CPU's compiler plans, and not that of the devices here."""
+  """Whether the CPU compiler is used, not that of an accelerator."""
   return jax.default_backend() == 'cpu'
 
 
 def limit_here() -> int | None:
-  """Returns the bytes that a step may have of a device here, if it tells."""
+  """Returns the bytes that a step may use of a device here, if known."""
   return (jax.local_devices()[0].memory_stats() or {}).get('bytes_limit')
 
 
 def table(planned: Mapping[str, Any]) -> str:
-  """Returns what people want to know of a plan."""
+  """Returns a plan as readable text."""
   sizes, mesh = planned['bytes_per_device'], planned['devices']
   count = math.prod(mesh.values())
   shape = ' x '.join(f'{axis} {size}' for axis, size in mesh.items())

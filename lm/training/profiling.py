@@ -1,4 +1,4 @@
-"""A trace of some steps of a run, which TensorBoard and Perfetto show."""
+"""Traces some steps of a run, for TensorBoard and Perfetto."""
 
 import contextlib
 import pathlib
@@ -14,10 +14,10 @@ Trace = Callable[[int, PyTree], None]
 
 
 def steps_of(span: str, num_steps: int) -> range:
-  """Returns the steps that 'N:M' names, both included; '' names none.
+  """Returns the steps of 'N:M', both included; '' means none.
 
   Raises:
-    UserError: They are no steps of a run of `num_steps`.
+    UserError: They are not steps of a run of `num_steps`.
   """
   if not span:
     return range(0)
@@ -35,17 +35,17 @@ def steps_of(span: str, num_steps: int) -> range:
 
 @contextlib.contextmanager
 def tracing(steps: range, directory: pathlib.Path) -> Iterator[Trace]:
-  """Yields a function to call when a step begins, with the state it is given.
+  """Yields a function to call when a step begins, with its input state.
 
-  The trace has whole steps: it begins when the device is done with what comes
-  before them, and ends when it is done with the last.
+  The trace covers whole steps: it starts when the device has finished
+  everything before them, and ends when it has finished the last.
 
   Args:
-    steps: Those that are traced.
-    directory: Where the trace goes.
+    steps: The steps to trace.
+    directory: Where the trace is written.
   """
   running = contextlib.ExitStack()
-  named = contextlib.ExitStack()  # The step that the trace is told of.
+  named = contextlib.ExitStack()  # The annotation of the current step.
 
   def begin(step: int, state: PyTree) -> None:
     named.close()

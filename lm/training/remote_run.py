@@ -1,4 +1,4 @@
-"""A workdir that is elsewhere, at a URL, as a copy on this machine to read."""
+"""Local copies of a remote workdir, for reading."""
 
 import contextlib
 import dataclasses
@@ -37,7 +37,7 @@ class There(checkpoint_files.Shelf):
       raise DamagedError(f'{url} is damaged: {error}.') from error
 
   def delete(self, step):
-    """See `Shelf`; from the beginning it is no checkpoint any more."""
+    """See `Shelf`; removes the sums first, so it is no checkpoint any more."""
     url = self._of(step)
     names = {name: name != checkpoint_files.SUMS for name in remote.files(url)}
     remote.remove(
@@ -49,7 +49,7 @@ class There(checkpoint_files.Shelf):
 
 
 def local_files(workdir: str | os.PathLike) -> pathlib.Path:
-  """Returns a workdir of this machine, copied without checkpoints if need be."""
+  """Returns a local workdir; a remote one is copied without checkpoints."""
   if not remote.is_url(workdir):
     return pathlib.Path(workdir)
   url = str(workdir).rstrip('/')
@@ -59,13 +59,13 @@ def local_files(workdir: str | os.PathLike) -> pathlib.Path:
 def local_run(
   workdir: str | os.PathLike, step: int | None = None, newest: bool = False
 ) -> pathlib.Path:
-  """Returns a workdir of this machine, copied with one checkpoint if need be.
+  """Returns a local workdir; a remote one is copied with one checkpoint.
 
   Args:
-    workdir: A path or URL, of a run or of what others have trained.
-    step: Of the checkpoint; None: the best, if its config says what by, else
-      the newest intact one.
-    newest: Whether that one, whatever the config says.
+    workdir: The path or URL of a run, or of a model trained by others.
+    step: The step of the checkpoint; None means the best, if the config names
+      a metric for it, else the newest intact one.
+    newest: Whether to use the newest intact one, whatever the config says.
 
   Raises:
     UserError: There is none, or it is damaged.
@@ -89,14 +89,14 @@ def local_run(
 
 
 def steps(there: Iterable[str]) -> list[int]:
-  """Returns the steps whose checkpoint is whole, given the names of all files."""
+  """Returns the steps whose checkpoint is complete, given all file names."""
   whole = rf'{CHECKPOINTS}(\d+)/{re.escape(checkpoint_files.SUMS)}'
   found = (re.fullmatch(whole, name) for name in there)
   return sorted(int(match[1]) for match in found if match)
 
 
 def without_checkpoints(there: Mapping[str, str]) -> dict[str, str]:
-  """Returns all other files."""
+  """Returns the files that do not belong to checkpoints."""
   return {
     name: stamp
     for name, stamp in there.items()
@@ -105,14 +105,14 @@ def without_checkpoints(there: Mapping[str, str]) -> dict[str, str]:
 
 
 def forget(directory: pathlib.Path, saved: Iterable[int]) -> None:
-  """Deletes the checkpoints here that are not there any more."""
+  """Deletes the checkpoints here that no longer exist at the URL."""
   shelf = checkpoint_files.Here(directory / CHECKPOINTS)
   for step in {*shelf.steps()} - {*saved}:
     shelf.delete(step)
 
 
 def fetch_newest(url: str, saved: list[int], directory: pathlib.Path) -> None:
-  """Copies the newest intact checkpoint, if there is any."""
+  """Copies the newest intact checkpoint, if there are any checkpoints."""
   for step in reversed(saved):
     try:
       _fetch(url, step, directory)
@@ -128,7 +128,7 @@ def fetch_newest(url: str, saved: list[int], directory: pathlib.Path) -> None:
 
 
 def fetch_best(url: str, directory: pathlib.Path) -> int | None:
-  """Copies the best checkpoint, and returns its step; None: there is none."""
+  """Copies the best checkpoint, and returns its step; None if there is none."""
   path = directory / 'config.json'
   config = json.loads(path.read_text()) if path.exists() else {}
   metric = config.get('checkpoint', {}).get('best', '')
@@ -142,7 +142,7 @@ def _fetch(url: str, step: int, directory: pathlib.Path) -> None:
   """Copies a checkpoint unless it is here, and once more if it is damaged.
 
   Raises:
-    DamagedError: It still is.
+    DamagedError: It is still damaged.
   """
   source = remote.join(url, f'{CHECKPOINTS}{step}')
   target = directory / CHECKPOINTS / str(step)
@@ -155,7 +155,7 @@ def _fetch(url: str, step: int, directory: pathlib.Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (partial / checkpoint_files.SUMS).write_bytes(sums)
-    with contextlib.suppress(ValueError):  # Of sums that are damaged.
+    with contextlib.suppress(ValueError):  # The sums may be damaged.
       remote.download(source, partial, json.loads(sums))
     if is_intact(partial):
       if target.exists():
@@ -168,7 +168,7 @@ def _fetch(url: str, step: int, directory: pathlib.Path) -> None:
 
 
 def is_intact(checkpoint: pathlib.Path) -> bool:
-  """Whether a checkpoint here is, and if it is not, says so."""
+  """Whether a checkpoint here is intact; logs a warning if it is not."""
   try:
     checkpoint_files.check(checkpoint)
   except DamagedError as error:
@@ -178,6 +178,6 @@ def is_intact(checkpoint: pathlib.Path) -> bool:
 
 
 def _copied(url: str, there: Mapping[str, str]) -> pathlib.Path:
-  """Returns a copy without checkpoints."""
+  """Returns a local copy without checkpoints."""
   directory = remote.home() / 'copies' / remote.key(url)
   return remote.refresh(url, directory, without_checkpoints(there))

@@ -1,4 +1,4 @@
-"""What a config can say, and the config that a run was started with."""
+"""The fields of a config, and the config that a run was started with."""
 
 import hashlib
 import inspect
@@ -15,11 +15,11 @@ ABSENT = '(absent)'
 def fields_of(
   function: Callable[..., Any], without: Collection[str] = ()
 ) -> dict[str, inspect.Parameter]:
-  """Returns the arguments of `function` that a config section gives.
+  """Returns the arguments of `function` that a config section sets.
 
   Args:
     function: A builder; a `functools.partial` of one has its own defaults.
-    without: Arguments that the caller gives.
+    without: Arguments that the caller sets.
   """
   parameters = inspect.signature(function, eval_str=True).parameters
   rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -31,13 +31,13 @@ def fields_of(
 
 
 def write(config: Mapping[str, Any], path: pathlib.Path) -> None:
-  """Writes a resolved config as JSON, whole or not at all."""
+  """Writes a resolved config as JSON, atomically."""
   with atomic.new_file(path) as part:
     part.write_text(_text(config, indent=2) + '\n')
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
-  """Returns a config as it was when it was written, tuples included."""
+  """Returns a config as it was written, with tuples restored."""
   return _tuples(json.loads(path.read_text()))
 
 
@@ -49,7 +49,7 @@ def sha256(config: Mapping[str, Any]) -> str:
 def difference(
   stored: Mapping[str, Any], current: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
-  """Returns what differs, `{'optimizer.b2': (old, new)}`; else `ABSENT`."""
+  """Returns `{'optimizer.b2': (old, new)}`, either of which may be `ABSENT`."""
   old, new = (dict(_leaves(_tuples(c))) for c in (stored, current))
   return {
     key: (old.get(key, ABSENT), new.get(key, ABSENT))

@@ -1,4 +1,4 @@
-"""What a run says while it goes on: files, boards, a line or a bar."""
+"""What a run reports while it trains: files, boards, log lines or a bar."""
 
 import atexit
 import json
@@ -18,7 +18,7 @@ from lm.data import atomic
 from lm.training.boards import Board, Boards
 from lm.types import UserError
 
-# These differ between two runs of the same bits, and nothing else does.
+# Only these differ between two bitwise identical runs.
 TIME_FIELDS = (
   'seconds',
   'tokens_per_second',
@@ -32,18 +32,18 @@ Metrics = Mapping[str, float]
 class RunLog:
   """Writes `metrics.jsonl` and `samples.jsonl`, and shows them on boards.
 
-  What an interrupted run wrote past the step that it is restored from is
-  dropped, so the files end up as if it had never been interrupted.
+  Lines that an interrupted run wrote after the step that it is restored from
+  are dropped, so the files end up as if it had never been interrupted.
 
   Args:
     workdir: Where the files are.
-    start: The step that the run begins after; 0 for a new one.
+    start: The step after which the run starts; 0 for a new one.
     num_steps: The last step.
     every: Steps between two lines of training metrics.
-    board: Where people look at it; it is closed with this.
-    tokens_of_step: How many tokens a step has, all devices together.
-    peak_tokens_per_second: What the devices could do at most, if it is known.
-    active: Only one process of a run is; in the others this does nothing.
+    board: Where the run is displayed; it is closed with the log.
+    tokens_of_step: How many tokens a step has, over all devices.
+    peak_tokens_per_second: The peak throughput of the devices, if known.
+    active: Whether this process writes; in all but one, the log does nothing.
   """
 
   def __init__(
@@ -98,7 +98,7 @@ class RunLog:
         logging.info('%s', self._line(step, metrics['loss'], speed))
 
   def eval(self, step: int, metrics: Metrics) -> None:
-    """Writes what an evaluation found, and draws the curve so far."""
+    """Writes the scores of an evaluation, and plots the loss so far."""
     if not self._active:
       return
     self._write(step, 'eval', metrics)
@@ -113,7 +113,7 @@ class RunLog:
     self._last_time = time.perf_counter()
 
   def sample(self, step: int, prompt: str, text: str) -> None:
-    """Writes what the model makes of a prompt."""
+    """Writes the model's continuation of a prompt."""
     if not self._active:
       return
     _write_line(self._samples, {'step': step, 'prompt': prompt, 'text': text})
@@ -160,7 +160,7 @@ class RunLog:
 
 
 class _Bar:
-  """A line at the foot of a terminal; what is logged runs on above it."""
+  """A progress bar at the bottom of a terminal, below what is logged."""
 
   def __init__(self, start: int, num_steps: int):
     self._progress = progress.Progress(
@@ -175,7 +175,7 @@ class _Bar:
       '', total=num_steps, completed=start, loss=math.nan, rate=math.nan
     )
     self._progress.start()
-    atexit.register(self._progress.stop)  # It gives the cursor back.
+    atexit.register(self._progress.stop)  # It restores the cursor.
     logging.get_absl_handler().python_handler.setStream(sys.stderr)
 
   def show(self, step: int, loss: float, rate: float | None) -> None:
@@ -188,7 +188,7 @@ class _Bar:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the lines of a file of JSON; a last one that is cut short is not.
+  """Returns the lines of a JSON lines file, except a truncated last one.
 
   Raises:
     UserError: Another line is not JSON.
@@ -206,14 +206,14 @@ def read(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def last_scores(workdir: pathlib.Path) -> dict[str, Any]:
-  """Returns the last evaluation that a run wrote down."""
+  """Returns the last evaluation that a run recorded."""
   lines = read(workdir / 'metrics.jsonl')
   scores = [line for line in lines if line['split'] == 'eval']
   return scores[-1] if scores else {}
 
 
 def append_after(path: pathlib.Path, step: int) -> TextIO:
-  """Opens a file to add lines to, dropping those of later steps."""
+  """Opens a file to append lines to, after dropping those of later steps."""
   if path.exists():
     kept = [line for line in read(path) if line['step'] <= step]
     text = ''.join(map(_text, kept)).encode()
@@ -225,7 +225,7 @@ def append_after(path: pathlib.Path, step: int) -> TextIO:
 
 def _write_line(file: TextIO, line: Mapping[str, Any]) -> None:
   file.write(_text(line))
-  file.flush()  # A killed process has written what it said.
+  file.flush()  # So that a killed process loses nothing.
 
 
 def _text(line: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules, by the name a config calls them."""
+"""Learning-rate schedules, by config name."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from lm.types import UserError
 
 
 def after_warmup(schedule: Callable[..., optax.Schedule]):
-  """Puts a ramp of `warmup_steps` before what `schedule` does with the rest."""
+  """Puts a linear warmup before `schedule`, which gets the remaining steps."""
 
   @functools.wraps(schedule)
   def whole(peak, end, num_steps, *, warmup_steps, decay_steps):
@@ -34,7 +34,7 @@ def after_warmup(schedule: Callable[..., optax.Schedule]):
 
 @after_warmup
 def cosine(peak, end, steps, **_):
-  """Half a wave, from `peak` to `end`."""
+  """Half a cosine wave, from `peak` to `end`."""
   return optax.cosine_decay_schedule(peak, steps, end / peak)
 
 
@@ -46,23 +46,23 @@ def linear(peak, end, steps, **_):
 
 @after_warmup
 def constant(peak, end, steps, **_):
-  """`peak` for ever."""
+  """`peak` throughout."""
   del end, steps
   return optax.constant_schedule(peak)
 
 
 @after_warmup
 def inverse_sqrt(peak, end, steps, *, warmup_steps, **_):
-  """Falls with the square root of the step (Vaswani et al. 2017, 5.3)."""
+  """Decays as 1 / sqrt(step) (Vaswani et al. 2017, 5.3)."""
   del end, steps
   first = max(warmup_steps, 1)
-  # Before the warm-up ends, it is asked for steps under 0, and nobody listens.
+  # During warmup it is evaluated at negative steps, and the result is unused.
   return lambda step: peak * (first / (first + jnp.maximum(step, 0))) ** 0.5
 
 
 @after_warmup
 def warmup_stable_decay(peak, end, steps, *, decay_steps, **_):
-  """`peak` until the last `decay_steps`, then a line (Hu et al. 2024, 4)."""
+  """`peak`, then linear for the last `decay_steps` (Hu et al. 2024, 4)."""
   decay_steps = min(decay_steps, steps)
   return optax.join_schedules(
     [
@@ -74,10 +74,10 @@ def warmup_stable_decay(peak, end, steps, *, decay_steps, **_):
 
 
 def rsqrt(peak, end, num_steps, *, warmup_steps, **_):
-  """`peak` for the warm-up, without a ramp, then falls with the root (T5).
+  """`peak` during warmup, without a ramp, then decays as 1 / sqrt(step) (T5).
 
-  A peak of 0.01 and 10,000 steps of warm-up are T5's 1 / sqrt(max(step, 10^4))
-  (Raffel et al. 2020, 3.1.2). A run may be shorter than that.
+  A peak of 0.01 and 10,000 warmup steps give T5's 1 / sqrt(max(step, 10^4))
+  (Raffel et al. 2020, 3.1.2). A run may be shorter than its warmup.
   """
   del end, num_steps
   first = max(warmup_steps, 1)
@@ -106,12 +106,12 @@ def make_schedule(
 
   Args:
     name: One of `SCHEDULES`.
-    num_steps: Of the whole run.
-    learning_rate: The highest.
-    warmup_steps: How many steps rise to it in a straight line; of 'rsqrt', how
-      many stay at it.
-    end_learning_rate: The lowest, at the end.
-    decay_steps: Of 'warmup_stable_decay'; 0: a tenth of `num_steps`.
+    num_steps: Steps of the whole run.
+    learning_rate: The maximum.
+    warmup_steps: Steps of linear warmup; for 'rsqrt', steps at the maximum.
+    end_learning_rate: Where 'cosine', 'linear' and 'warmup_stable_decay' end.
+    decay_steps: Steps of decay of 'warmup_stable_decay'; 0 means a tenth of
+      `num_steps`.
   """
   if name not in SCHEDULES:
     raise UserError(

@@ -1,4 +1,4 @@
-"""What each section of a config can say: the arguments of what it builds."""
+"""The fields of each config section: the arguments of what it builds."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -16,24 +16,24 @@ from lm.types import UserError
 
 
 class Run(NamedTuple):
-  """The top of a config: how long, how large, from where.
+  """The top level of a config: how long, how large, from where.
 
   Attributes:
-    num_steps: Updates of the parameters, all sittings together.
-    batch_size: Examples in a step, all devices together.
-    microbatches: Parts of a batch whose gradients are added up in turn.
-    seed: Of the parameters, the order of the examples, and what is random.
-    seeds: How many runs there are, with this seed and those that follow.
-    ema_decay: Of a moving average of the parameters, which is then what is
-      evaluated and sampled; 0: none.
-    skip_nonfinite: How many steps in a row with a NaN or infinite gradient
+    num_steps: Updates of the parameters, including those before a resume.
+    batch_size: Examples per step, over all devices.
+    microbatches: Parts of a batch whose gradients are accumulated in turn.
+    seed: Seed of the parameters, the order of examples, and all randomness.
+    seeds: Number of runs, with this seed and those that follow.
+    ema_decay: Decay rate of a moving average of the parameters, which is then
+      evaluated and sampled from; 0 means none.
+    skip_nonfinite: How many consecutive steps with a NaN or infinite gradient
       are skipped before the run stops.
-    init_from: What has the parameters that a new run starts with, as far as the
-      model has them: a workdir, or a directory of Hugging Face. The model is of
-      its sizes, and the tokenizer its own.
-    start_from: A workdir, or WORKDIR@STEP, whose state a new run starts with.
-    short_steps: The first so many steps have shorter examples: BERT's 90%.
-    short_length: How many tokens those have.
+    init_from: A workdir or Hugging Face directory whose parameters a new run
+      starts from, as far as the model has them. Its model sizes and its
+      tokenizer are used, too.
+    start_from: A workdir, or WORKDIR@STEP, whose state a new run starts from.
+    short_steps: How many steps have shorter examples at first: BERT's 90%.
+    short_length: Tokens per example in those steps.
   """
 
   num_steps: int
@@ -53,8 +53,8 @@ def check_short_steps(run: Run, length: int) -> None:
   """Raises UserError if the first steps cannot be as short as `run` says.
 
   Args:
-    run: The top of a config.
-    length: The tokens of an example in the steps after them.
+    run: The top level of a config.
+    length: Tokens per example in the steps after them.
   """
   if run.short_steps < 0:
     raise UserError(
@@ -71,7 +71,7 @@ def check_short_steps(run: Run, length: int) -> None:
 
 
 def check_best(config: Mapping[str, Any]) -> None:
-  """Raises UserError if the best evaluation could be of what was not saved."""
+  """Raises UserError if the best evaluation could be at a step not saved."""
   every, best = config['eval']['every'], config['checkpoint']['best']
   saved = config['checkpoint']['every']
   if best and every and (not saved or every % saved):
@@ -86,10 +86,10 @@ class Eval(NamedTuple):
   """Evaluation on the whole validation set.
 
   Attributes:
-    every: Steps between two; 0: at the end only.
-    batch_size: Examples at once; 0: as in training.
-    patience: How many of them in a row may be no better than the best before,
-      by config.checkpoint.best, until the run ends; 0: any number.
+    every: Steps between evaluations; 0 means only at the end.
+    batch_size: Examples at once; 0 means as in training.
+    patience: The run ends after this many consecutive evaluations without a new
+      best by config.checkpoint.best; 0 means never.
   """
 
   every: int = 0
@@ -98,17 +98,17 @@ class Eval(NamedTuple):
 
 
 class Log(NamedTuple):
-  """What a run shows of itself.
+  """What a run reports.
 
   Attributes:
     every: Steps between two lines of metrics.
-    slow_step: How many times the median a step takes before it is said where
-      it hangs; 0: never.
-    boards: Where people look at it, beside WORKDIR/metrics.jsonl.
-    profile: 'N:M' puts a trace of steps N to M into WORKDIR/profile.
-    sample_every: Steps between two samples of text; 0: none.
-    sample_prompt: What they go on from; '': the beginning of a text.
-    sample_tokens: How long they are.
+    slow_step: How many times the median a step takes before its stacks are
+      printed; 0 means never.
+    boards: Where the run is displayed, besides WORKDIR/metrics.jsonl.
+    profile: 'N:M' writes a trace of steps N to M to WORKDIR/profile.
+    sample_every: Steps between two samples of text; 0 means none.
+    sample_prompt: Prompt of the samples; '' means the beginning of a text.
+    sample_tokens: Length of the samples, in tokens.
   """
 
   every: int = 10

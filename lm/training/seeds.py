@@ -1,4 +1,4 @@
-"""One run for each of several seeds, and what all of them scored."""
+"""Runs a config with several seeds, and aggregates their scores."""
 
 import contextlib
 import json
@@ -26,8 +26,8 @@ def train(
 ) -> dict[str, Any]:
   """Trains with `seed`, `seed` + 1, ... in WORKDIR/seed-N; writes `seeds.json`.
 
-  Each of them is a workdir of its own, which goes on where it stands: the same
-  again repeats nothing. A single one is trained in WORKDIR itself.
+  Each has a workdir of its own and resumes where it stopped, so that the same
+  command repeats nothing. A single seed is trained in WORKDIR itself.
 
   Args:
     config: With every field of `SECTIONS`.
@@ -36,13 +36,13 @@ def train(
 
   Returns:
     `seeds`, their `steps`, the `rows` of `validation` and of `test`, and a
-    `summary` of each: mean, std, median, best and n of every metric. Of a
-    single seed, what `train_one` does.
+    `summary` of each: mean, std, median, best and n of every metric. For a
+    single seed, what `train_one` returns.
   """
   check(config, workdir)
   if config['seeds'] == 1:
     told = train_one(dict(config), workdir)
-    if not config['checkpoint']['best']:  # It is the last, and told as that.
+    if not config['checkpoint']['best']:  # It is the last, reported anyway.
       del told['chosen_step'], told['validation']
     return told
   first = config['seed']
@@ -72,7 +72,7 @@ def train(
 
 
 def check(config: Mapping[str, Any], workdir: str) -> None:
-  """Raises UserError if there cannot be so many seeds, or not there."""
+  """Raises UserError if `seeds` is invalid, or `workdir` holds a single run."""
   if config['seeds'] < 1:
     raise UserError(
       f'seeds is {config["seeds"]}, but it is how many runs there are. Set'
@@ -89,10 +89,10 @@ def check(config: Mapping[str, Any], workdir: str) -> None:
 
 @contextlib.contextmanager
 def compiled_once() -> Iterator[None]:
-  """The context in which what one run has compiled, the next finds.
+  """Context in which runs reuse what others before them have compiled.
 
-  Each makes its own functions, so JAX knows them by what they compute only:
-  from a cache of its own, where none is kept anyway.
+  Each run makes its own functions, so JAX recognizes them only by what they
+  compute: in a compilation cache, which is temporary if none is configured.
   """
   if jax.config.jax_compilation_cache_dir:
     yield
@@ -107,7 +107,7 @@ def compiled_once() -> Iterator[None]:
 
 def _cache_in(directory: str | None) -> None:
   jax.config.update('jax_compilation_cache_dir', directory)
-  compilation_cache.reset_cache()  # It looks for one once.
+  compilation_cache.reset_cache()  # JAX looks for one only once.
 
 
 def _write(text: str, workdir: str) -> None:

@@ -1,4 +1,4 @@
-"""Which checkpoint is used, and when there is none better to come."""
+"""Which checkpoint is used, and when a run stops early."""
 
 import math
 import pathlib
@@ -17,15 +17,15 @@ from lm.types import PyTree, UserError
 def chosen(
   config: Mapping[str, Any], workdir: pathlib.Path, step: int | None = None
 ) -> tuple[PyTree, dict[str, Any]]:
-  """Returns the parameters that a run is used with, and their `meta.json`.
+  """Returns the parameters of a run that are used, and their `meta.json`.
 
-  They are in numpy, and those of the model alone: what LoRA learned is added.
+  They are numpy arrays of the model alone, with LoRA merged in.
 
   Args:
-    config: Of the run.
-    workdir: Of the run.
-    step: Of a checkpoint; None: the best by `checkpoint.best`, or, if that is
-      '', the newest intact one.
+    config: The config of the run.
+    workdir: The workdir of the run.
+    step: The step of a checkpoint; None means the best by `checkpoint.best`,
+      or, if that is '', the newest intact one.
   """
   checkpoints = workdir / 'checkpoints'
   best = config.get('checkpoint', {}).get('best', '')
@@ -38,15 +38,15 @@ def chosen(
 def scores_of(
   config: Mapping[str, Any], workdir: pathlib.Path
 ) -> tuple[int, dict[str, float]]:
-  """Returns a step and its evaluation: of the best checkpoint, or the last.
+  """Returns the step and scores of the best checkpoint, or of the last one.
 
   Args:
-    config: Of the run: `checkpoint.best`.
-    workdir: Of the run.
+    config: The config of the run: `checkpoint.best`.
+    workdir: The workdir of the run.
   """
   path, metric = workdir / 'metrics.jsonl', config['checkpoint']['best']
   evals = [line for line in run_log.read(path) if line['split'] == 'eval']
-  if not evals:  # Those of another process are elsewhere.
+  if not evals:  # Another process may have written them elsewhere.
     return 0, {}
   shelf = Here(workdir / 'checkpoints')
   step = best_step(shelf, metric) if metric else None
@@ -56,14 +56,14 @@ def scores_of(
 
 
 class Patience:
-  """Ends a run whose evaluations are no longer the best so far.
+  """Early stopping: ends a run whose evaluations no longer improve.
 
-  All that it knows stands in `metrics.jsonl`, so an interrupted run ends where
-  it would have.
+  Its state is read from `metrics.jsonl`, so an interrupted run ends where it
+  would have ended without interruption.
 
   Args:
-    config: Of the run: `eval.patience` and `checkpoint.best`.
-    workdir: Of the run.
+    config: The config of the run: `eval.patience` and `checkpoint.best`.
+    workdir: The workdir of the run.
   """
 
   def __init__(self, config: Mapping[str, Any], workdir: pathlib.Path):
@@ -83,12 +83,12 @@ class Patience:
       self._scores = [_score(line, self._metric) for line in evals]
 
   def steps(self, start: int, num_steps: int) -> range:
-    """Returns the steps that are left after `start`."""
+    """Returns the remaining steps after `start`."""
     over = hosts.of_first(self._over())
     return range(start + 1, start + 1 if over else num_steps + 1)
 
   def after(self, scores: Mapping[str, float]) -> bool:
-    """Takes an evaluation, and returns whether it was the last."""
+    """Records an evaluation, and returns whether it is the last."""
     if not self._patience:
       return False
     self._scores.append(_score(scores, self._metric))
@@ -102,7 +102,7 @@ class Patience:
 
 
 def _score(scores: Mapping[str, Any], metric: str) -> float:
-  """Returns a score that is higher where it is better."""
+  """Returns a score for which higher is better."""
   value = scores.get(metric)
   if value is None or math.isnan(value):
     return -math.inf

@@ -61,7 +61,7 @@ def make_train_step(
   def all_sum(tree):
     return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
-  def split(x):  # Strided, so that a sharded batch splits where it lies.
+  def split(x):  # Strided, so that a sharded batch is split locally.
     return x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1)
 
   def train_step(state: TrainState, batch: Batch, key):
@@ -69,7 +69,7 @@ def make_train_step(
     if axis_name is not None:
       key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
     weights = all_sum(jax.tree.map(jnp.sum, dict(batch.weights)))
-    tiny = jnp.finfo(jnp.float32).tiny  # A term that nothing asks for is 0.
+    tiny = jnp.finfo(jnp.float32).tiny  # A term without targets is 0.
 
     def loss_fn(params, batch, key):
       answers = model.apply(
@@ -90,7 +90,7 @@ def make_train_step(
     total = add_up(lambda part: grad_fn(state.params, *part), parts)
     grads, metrics = all_sum(total)
 
-    def hessian_times(direction):  # As one microbatch has it.
+    def hessian_times(direction):  # Estimated from one microbatch.
       first = jax.tree.map(lambda x: x[0], parts)
       gradient = lambda params: grad_fn(params, *first)[0]
       change = curvature(gradient, state.params, direction)
@@ -101,7 +101,7 @@ def make_train_step(
     )
     params = optax.apply_updates(state.params, updates)
     ema = average(params, opt_state, state.ema) if average else None
-    if 'stop' in weights:  # How many rows are of processes that were told to.
+    if 'stop' in weights:  # Rows of processes that were told to stop.
       metrics['stop'] = (weights['stop'], jnp.ones(()))
     metrics['grad_norm'] = (optax.tree.norm(grads), jnp.ones(()))
     return TrainState(state.step + 1, params, opt_state, ema), metrics
@@ -118,7 +118,7 @@ def curvature(
 
 
 def add_up(function: Callable[[PyTree], PyTree], parts: PyTree) -> PyTree:
-  """Returns the sum of `function` over the parts on a leading axis, in turn."""
+  """Returns the sum of `function` over the leading axis of parts, in turn."""
   first = jax.tree.map(lambda x: x[0], parts)
   shapes = jax.eval_shape(function, first)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
@@ -144,7 +144,7 @@ def make_answer_step(
   """Returns `answer_step(params, batch) -> (metrics, answers of heads)`."""
 
   def answer_step(params: PyTree, batch: Batch):
-    # What a generator puts in is drawn, but the same at every evaluation.
+    # A generator's samples are random, but the same at every evaluation.
     answers = model.apply(
       {'params': params},
       **batch.inputs,

@@ -1,4 +1,4 @@
-"""A run that is told to stop finishes its step first."""
+"""Stops a run on a signal, after it has finished its step."""
 
 import contextlib
 import signal
@@ -12,15 +12,15 @@ from absl import logging
 
 from lm.types import Batch
 
-SAME = 2.0  # Seconds in which a second signal is no other.
+SAME = 2.0  # Seconds within which a second signal counts as the same.
 
 
 class Request:
-  """Whether the run was asked to stop, of which all processes learn alike.
+  """Whether the run was asked to stop, as agreed by all processes.
 
-  A process that gets a signal says so beside its rows of the next batch. The
-  step adds that up as it does all weights, so everybody reads the same sum
-  after the same step, and nobody waits for it.
+  A process that gets a signal adds a mark to its rows of the next batch. The
+  step sums these like all weights, so every process reads the same sum after
+  the same step, and none waits for it.
   """
 
   def __init__(self):
@@ -35,7 +35,7 @@ class Request:
     return self._heard
 
   def tell(self, batch: Batch) -> Batch:
-    """Returns a batch that tells the others."""
+    """Returns the batch with a mark that tells the other processes."""
     if jax.process_count() == 1:
       return batch
     rows = len(next(iter(batch.weights.values())))
@@ -43,16 +43,16 @@ class Request:
     return batch._replace(weights={**batch.weights, 'stop': asked})
 
   def hear(self, metrics: dict[str, float]) -> None:
-    """Takes what the processes said out of the metrics of a step."""
+    """Takes the sum of the marks out of the metrics of a step."""
     self._heard |= metrics.pop('stop', 0.0) > 0
 
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[Request]:
-  """Yields a request that SIGTERM and SIGINT make true; a later one kills.
+  """Yields a request that SIGTERM or SIGINT sets; a later signal kills.
 
-  One that comes at once is the same one: who stops a group of processes stops a
-  run in it, and so does the command that has started the run.
+  One that follows within `SAME` seconds counts as the same: if a process group
+  is stopped, so is a run in it, and again by the command that started the run.
   """
   request, before, since = Request(), {}, 0.0
 
@@ -79,7 +79,7 @@ def on_signals() -> Iterator[Request]:
 
 
 def leave(request: Request, step: int) -> NoReturn:
-  """Ends the process as its signal would have, and says where it stands."""
+  """Ends the process with the status of its signal, and logs the step."""
   logging.warning(
     'Stopped at step %d, which is saved. The same command goes on from there.',
     step,

@@ -1,4 +1,4 @@
-"""What a model answers to the rows of a task, and how well."""
+"""The answers of a model to the rows of a task, and their scores."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -38,15 +38,15 @@ _NOTHING = -1  # No token.
 
 
 class Asked(NamedTuple):
-  """A model with what it is asked, and the way it is asked.
+  """A model with its task, and how its batches are made.
 
   Attributes:
-    model: With the heads of the objective.
+    model: The model, with the heads of the objective.
     objective: Makes batches of rows, and scores them.
     task: Makes rows of records, and predictions of answers.
-    tokenizer: Of the texts.
+    tokenizer: The tokenizer of the texts.
     batches: Makes a source of a table: `(table, batch_size) -> Bucketed`.
-    mesh: Of the devices.
+    mesh: The device mesh.
   """
 
   model: nn.Module
@@ -58,7 +58,7 @@ class Asked(NamedTuple):
 
 
 def asked_of(parts: Parts) -> Asked:
-  """Returns what the parts of a run ask their model."""
+  """Returns the model of a run with its task."""
   return Asked(
     parts.model,
     parts.objective,
@@ -72,12 +72,12 @@ def asked_of(parts: Parts) -> Asked:
 def asked_again(
   config: Mapping[str, Any], model: nn.Module, tokenizer: Tokenizer
 ) -> Asked:
-  """Returns what a run asked its model, without the data that it learned from.
+  """Returns the model of a run with its task, without the training data.
 
   Args:
-    config: As the run has recorded it.
-    model: With the heads that it was trained with.
-    tokenizer: Of the run.
+    config: The config, as the run recorded it.
+    model: The model, with the heads that it was trained with.
+    tokenizer: The tokenizer of the run.
   """
   data = config['data']
   if not config.get('task', {}).get('name'):
@@ -112,13 +112,13 @@ def make_predictor(
 ]:
   """Returns `predict(params, records, table) -> (predictions, means)`.
 
-  The means are those of the objective; nan where the answers are not known.
+  The means are those of the objective; nan if the true answers are not known.
 
   Args:
     asked: The model and the task.
     batch_size: Rows at once.
-    final: Whether the training is over, and texts are searched for with all of
-      the task's beams.
+    final: Whether training is over, so that texts are generated with all of the
+      task's beams.
   """
   eval_step = jax.jit(make_answer_step(asked.model, asked.objective))
 
@@ -153,8 +153,8 @@ def make_examiner(
 ]:
   """Returns `examine(params, records, table) -> (predictions, scores)`.
 
-  The scores are those of the objective and of the task; of what is written
-  there is the perplexity, too. Where no answer is known, there are none.
+  The scores are those of the objective and of the task; if texts are generated,
+  also the perplexity. If no true answer is known, there are none.
 
   Args:
     asked: The model and the task.
@@ -186,7 +186,7 @@ def answers(
   asked: Asked,
   source: Bucketed,
 ) -> tuple[dict[str, list[np.ndarray]], Scores]:
-  """Returns what heads say of each row of a source, and the means."""
+  """Returns the heads' answers to each row of a source, and the means."""
   found: dict[str, list] = {}
   sizes = source.table.sizes(next(iter(source.table.ragged)))
 
@@ -201,7 +201,7 @@ def answers(
       own_rows = found.setdefault(term, [None] * source.table.size)
       for place in np.flatnonzero(rows != buckets.FILLER):
         row = rows[place]
-        whole = term == 'label'  # The others have one for each token.
+        whole = term == 'label'  # The others have an answer for each token.
         own_rows[row] = scores[place][: None if whole else sizes[row]]
     return sums
 
@@ -217,24 +217,24 @@ def write(
   batch_size: int,
   final: bool = False,
 ) -> list[str]:
-  """Returns what the model writes after the source of each row.
+  """Returns the text that the model generates for the source of each row.
 
   Args:
     asked: The model and the task.
-    params: Of the model.
-    table: With the sources.
+    params: The parameters of the model.
+    table: The rows, with their sources.
     batch_size: Rows at once.
-    final: As of `make_predictor`.
+    final: See `make_predictor`.
   """
   sources, how = table.ragged['source']['source'], asked.task.writing
-  # Those that are about as long are written together, each batch by one process.
+  # Sources of similar length share a batch; each is done by one process.
   order = np.argsort(sources.sizes, kind='stable')
   starts = range(0, table.size, batch_size)
   made = np.full((table.size, how.max_new_tokens), _NOTHING)
   with meshes.apart(params, asked.mesh) as params:
     for start in starts[jax.process_index() :: jax.process_count()]:
       rows = order[start : start + batch_size]
-      # One more batch size would be compiled for the rest.
+      # Otherwise the last batch would compile for another size.
       padded = np.resize(rows, batch_size)
       prompts = [sources.row(int(row)) for row in padded]
       beams = how.beams if final else how.eval_beams
@@ -249,7 +249,7 @@ def write(
 def _go_on(
   asked: Asked, params: PyTree, prompts: Sequence[Tokens], beams: int
 ) -> list[Tokens]:
-  """Returns what the model writes after each prompt, without the end."""
+  """Returns the tokens generated after each prompt, without the end token."""
   model, tokenizer, how = asked.model, asked.tokenizer, asked.task.writing
   end = () if tokenizer.end_id is None else (tokenizer.end_id,)
   options: dict[str, Any] = {'stop_tokens': end}
@@ -267,11 +267,11 @@ def _go_on(
 
 
 def most_tokens(how: Writing, source: int) -> int:
-  """Returns how many tokens are made at most for the longest of a batch.
+  """Returns the most tokens to generate for a batch.
 
   Args:
-    how: Of the task.
-    source: How many tokens the longest source has.
+    how: How the task generates texts.
+    source: The number of tokens of the longest source.
   """
   if how.beyond_source is None:
     return how.max_new_tokens

@@ -1,4 +1,4 @@
-"""The test set of a task: scored once, with the checkpoint that was chosen."""
+"""The test set of a task: scored once, with the chosen checkpoint."""
 
 import json
 import pathlib
@@ -19,15 +19,15 @@ SCORES = 'test.json'
 
 
 def outcome(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
-  """Returns how a run that has ended did.
+  """Returns the results of a finished run.
 
   Args:
     config: With every field of `SECTIONS`.
-    workdir: Of the run.
+    workdir: The workdir of the run.
 
   Returns:
-    The `chosen_step`, of the checkpoint that is used, its `validation` scores
-    and, of a task with a test set, `test` as `test_scores` has it.
+    The `chosen_step` of the checkpoint that is used, its `validation` scores
+    and, for a task with a test set, its `test` scores; see `test_scores`.
   """
   step, scores = selection.scores_of(config, workdir)
   told = {'chosen_step': step, 'validation': scores}
@@ -44,13 +44,13 @@ def outcome(config: Mapping[str, Any], workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def test_scores(workdir: pathlib.Path) -> dict[str, float]:
-  """Returns what the chosen checkpoint scores on `data.test`.
+  """Returns the scores of the chosen checkpoint on `data.test`.
 
-  They are kept in `test.json`, and the answers in `predictions.jsonl`. Where the
-  right ones are not known, as of GLUE, there are no scores.
+  They are kept in `test.json`, and the answers in `predictions.jsonl`. If the
+  true answers are not known, as for GLUE, there are no scores.
 
   Args:
-    workdir: Of the run.
+    workdir: The workdir of the run.
   """
   config = run_config.read(workdir / 'config.json')
   params, meta = selection.chosen(config, workdir)

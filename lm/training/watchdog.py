@@ -1,4 +1,4 @@
-"""Says where a run hangs: all stacks, once a step takes far too long."""
+"""Shows where a run hangs: prints all stacks if a step takes far too long."""
 
 import contextlib
 import faulthandler
@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 
 from absl import logging
 
-LEAST = 60.0  # Seconds that no step is suspected for.
+LEAST = 60.0  # Seconds before any step is suspected.
 
 
 @contextlib.contextmanager
 def watching(factor: float) -> Iterator[Callable[[int], None]]:
   """Yields a function to call when a step begins.
 
-  When the next call does not come within `factor` times the median of the last
-  100 spans between two, and `LEAST` seconds, the stacks of all threads are
-  printed, once a step; the run goes on.
+  If the next call does not come within `factor` times the median of the last
+  100 intervals, and at least `LEAST` seconds, the stacks of all threads are
+  printed, once per step; the run continues.
 
   Args:
-    factor: 0: nobody watches.
+    factor: How many times the median a step may take; 0 disables the watchdog.
   """
   spans: deque[float] = deque(maxlen=100)
   begun = {'step': 0, 'at': 0.0, 'told': True}

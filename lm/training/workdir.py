@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoints, and the check before it goes on."""
+"""What a run writes besides checkpoints, and the checks before it resumes."""
 
 import contextlib
 import fcntl
@@ -23,8 +23,8 @@ from lm.training.assembly import Parts
 from lm.training.mirror import Mirror
 from lm.types import UserError
 
-# What may differ when a run goes on: it changes how long, what is shown and
-# where it runs, but no step.
+# What may differ when a run resumes: it changes how long the run is, what it
+# reports and where it runs, but no step.
 MAY_CHANGE = (
   'num_steps',
   'log',
@@ -50,12 +50,12 @@ PACKAGES = (
 def check(
   workdir: pathlib.Path, config: Mapping[str, Any], allow: Collection[str] = ()
 ) -> None:
-  """Raises UserError if a run is under way in `workdir` with another config.
+  """Raises UserError if `workdir` holds a run with another config.
 
   Args:
-    workdir: Of the run.
-    config: The resolved one, as asked for now.
-    allow: Keys, or sections, that may differ beside `MAY_CHANGE`.
+    workdir: The workdir of the run.
+    config: The resolved config that is requested now.
+    allow: Keys, or sections, that may differ besides `MAY_CHANGE`.
   """
   path = workdir / 'config.json'
   if not path.exists():
@@ -66,9 +66,9 @@ def check(
       run_config.read(path), config
     ).items()
     if not any(f'{key}.'.startswith(f'{may}.') for may in (*MAY_CHANGE, *allow))
-    # Not said, so taken from tokenizer and objective, as it was then.
+    # Not set, so taken from tokenizer and objective, as it was then.
     and not (key in TAKEN and values[1] is None)
-    # A task says it, whatever the config does.
+    # A task sets it, whatever the config says.
     and not (key == 'model.num_labels' and config['task']['name'])
   }
   if changes:
@@ -83,10 +83,10 @@ def check(
 
 @contextlib.contextmanager
 def opened(workdir: str) -> Iterator[tuple[pathlib.Path, Mirror | None]]:
-  """Yields the directory to train in; of a URL, a mirror and what keeps it.
+  """Yields the directory to train in and, for a URL, the mirror that it is.
 
   Raises:
-    UserError: What is elsewhere cannot be reached, or its mirror is in use.
+    UserError: The URL cannot be reached, or its mirror is in use.
   """
   if not remote.is_url(workdir):
     yield pathlib.Path(workdir).absolute(), None
@@ -98,7 +98,7 @@ def opened(workdir: str) -> Iterator[tuple[pathlib.Path, Mirror | None]]:
     try:
       yield mirror.directory, mirror
     finally:
-      # What is lost now is still lost, and has been waited for.
+      # A connection lost now is still lost, and was already retried.
       lost = isinstance(sys.exception(), remote.LostError)
       if hosts.is_first() and not lost:
         mirror.push()
@@ -106,10 +106,10 @@ def opened(workdir: str) -> Iterator[tuple[pathlib.Path, Mirror | None]]:
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the run in `workdir`, so that no two processes go on with it at once.
+  """Locks the run in `workdir`, so that it is not trained twice at once.
 
   Raises:
-    UserError: Another process holds it.
+    UserError: Another process holds the lock.
   """
   if jax.process_index() > 0:  # One process of a run is enough.
     yield
@@ -120,13 +120,13 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(workdir: pathlib.Path, wait: bool = False) -> Iterator[None]:
-  """Is `locked` for who does not use JAX, and leaves the devices to others.
+  """Like `locked`, for callers that do not use JAX and leave its devices alone.
 
-  The system lets go when the process ends, however it does.
+  The system releases the lock when the process ends, however it ends.
 
   Args:
-    workdir: What is held.
-    wait: Until another process lets go, and raise nothing.
+    workdir: The directory to lock.
+    wait: Whether to wait for the lock instead of raising.
   """
   workdir.mkdir(parents=True, exist_ok=True)
   with (workdir / '.lock').open('w') as file:
@@ -141,7 +141,7 @@ def held(workdir: pathlib.Path, wait: bool = False) -> Iterator[None]:
 
 
 def check_tokenizer(workdir: pathlib.Path, tokenizer: Tokenizer) -> None:
-  """Raises UserError if the run in `workdir` cuts text in another way.
+  """Raises UserError if the run in `workdir` has another tokenizer.
 
   The same config learns another tokenizer from a text that has changed, and
   then the same ids mean something else.
@@ -163,13 +163,13 @@ def record(
 ) -> None:
   """Writes what a reader of the run needs: config, tokenizer, environment.
 
-  Of a run that has ended they stay those that it was trained with.
+  Those of a finished run are kept as they are.
 
   Args:
-    workdir: Of the run.
+    workdir: The workdir of the run.
     config: With every field of `SECTIONS`.
-    parts: Of the run.
-    start: The step that it goes on from.
+    parts: The parts of the run.
+    start: The step that it resumes from.
   """
   if jax.process_index() > 0 or start >= parts.run.num_steps:
     return
@@ -196,7 +196,7 @@ def record(
 
 
 def describe_environment() -> dict[str, Any]:
-  """Returns what a number depends on beside its config."""
+  """Returns what results depend on besides the config."""
   return {
     'git_sha': _git_sha(),
     'python': platform.python_version(),
@@ -210,7 +210,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _git_sha() -> str | None:
-  """Returns the commit of this code, marked if changed; None outside git."""
+  """Returns the commit of this code, marked if dirty; None outside git."""
   command = ['git', 'describe', '--always', '--abbrev=40', '--dirty']
   here = pathlib.Path(__file__).parent
   try:
