@@ -23,6 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'Which of the steps from BERT to RoBERTa helps a small model on small text?'
   )
   study.budget = config_dict.create(flops=1.2e13)
+  study.tuning.learning_rates = small.OF_A_BERT
   study.tuning.share = 0.3  # Of this budget, enough to tell rates apart.
   fields = {
     'objective.next_sentence': True,

@@ -23,6 +23,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     'How much of what a BERT learns is due to seeing both sides at once?'
   )
   study.budget = config_dict.create(tokens=2e6)
+  study.tuning.learning_rates = small.OF_A_BERT
   study.variants = tuple(
     {
       'name': attention,

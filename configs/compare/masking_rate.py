@@ -24,6 +24,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' less context?'
   )
   study.budget = config_dict.create(flops=6e12)
+  study.tuning.learning_rates = small.OF_A_BERT
   study.variants = tuple(
     {
       'name': f'{100 * rate:.0f}_per_cent',
