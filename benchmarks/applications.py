@@ -1,15 +1,15 @@
-"""Trains the reference results of the applications anew, several seeds each.
+"""Reproduces the reference results of the applications, with several seeds.
 
   python -m benchmarks.applications --data=DIR --only=sst2 --only=resume
 
-DIR has the files of `REFERENCES`, in folders of these names. Adds to
-benchmarks/results/applications.json, of which the new part is the last line of
-stdout; with --steps (a trial) to nothing. Minutes to an hour each, on 2 cores;
-the runs stay in --workdir, and the same command again goes on with them.
+DIR has the files of `REFERENCES`, in folders of these names. Results are merged
+into benchmarks/results/applications.json, unless with --steps (a trial), and
+new ones are the last line of stdout. Each takes minutes to an hour on 2 cores;
+runs stay in --workdir, where the same command resumes them.
 
 Those whose names end in `_pretrained` start from a BERT of WikiText-2, which is
-trained before; those in `_scratch` have its sizes and its tokenizer alone.
-`newwiki` starts from a reader of questions that are made of that text.
+trained first; those in `_scratch` have only its sizes and tokenizer. `newwiki`
+starts from a reader trained on cloze questions made from that text.
 """
 
 import json
@@ -37,27 +37,27 @@ DROPOUT = (
   'model.attention_dropout',
   'model.residual_dropout',
 )
-# A small reader does not learn from a few thousand questions which words two
-# texts have in common.
+# A small reader does not learn from a few thousand questions to find the words
+# that two texts share.
 MATCHES = {'task.mark_matches': True, 'model.num_token_types': 3}
 NONE = types.MappingProxyType({})
 
 
 class Reference(NamedTuple):
-  """A run whose scores are kept.
+  """A run whose scores are saved.
 
   Attributes:
     config: File and variant.
-    files: Fields of `config.data`, and where they are in the folder of data.
-    metric: What counts.
-    goal: What its mean is to be; None: it is reported as it is.
-    settings: More of the config.
-    split: Which records are scored.
-    fitted: How many records there are for training, which are also those that
-      are scored; 0: all that there are, and others are.
-    origin: What of the BERT of WikiText-2 it has: 'parameters', with sizes and
-      tokenizer, or 'tokenizer'; 'clozes': it starts from a reader of these;
-      '': from nothing.
+    files: Fields of `config.data`, as paths in the folder of data.
+    metric: The metric that counts.
+    goal: The required mean; None means it is only reported.
+    settings: Further fields of the config.
+    split: The split that is scored.
+    fitted: Train on this many records and score the same ones; 0 means train on
+      all, and score others.
+    origin: What it takes from the BERT of WikiText-2: 'parameters', which
+      includes sizes and tokenizer, or 'tokenizer'; 'clozes' to start from a
+      reader of these; '' to train from scratch.
   """
 
   config: str
@@ -115,7 +115,7 @@ REFERENCES = {
       'batch_size': 16,
       **MATCHES,
       'optimizer.warmup_steps': 100,
-      'checkpoint.best': '',  # The last step: none is chosen.
+      'checkpoint.best': '',  # The last checkpoint, without choosing one.
     },
     split='validation',
     origin='clozes',
@@ -187,15 +187,15 @@ def main(
   steps: int = 0,
   out: str = str(RESULTS),
 ) -> None:
-  """Trains the references, or some, and keeps what they scored.
+  """Trains the references, or some, and saves their scores.
 
   Args:
     data: The folder of the data.
-    only: Names of `REFERENCES`; all if none is given.
-    seeds: How many runs each has.
+    only: Names of `REFERENCES`; by default all.
+    seeds: The number of runs of each.
     workdir: Where the runs are.
-    steps: A trial of so many, of which nothing is kept.
-    out: The file that the results are added to; '' for none.
+    steps: A trial of this many steps, whose results are not saved.
+    out: The file that results are added to; '' for none.
   """
   for name in only:
     if name not in REFERENCES:
@@ -215,7 +215,7 @@ def main(
 def train(
   name: str, data: pathlib.Path, seeds: int, root: pathlib.Path, steps: int = 0
 ) -> dict[str, Any]:
-  """Returns what a reference scored, trained or found in `root`."""
+  """Returns the results of a reference, trained or found in `root`."""
   reference = REFERENCES[name]
   workdir = root / name
   settings = dict(reference.settings)
@@ -264,7 +264,7 @@ def train(
 def files_of(
   reference: Reference, data: pathlib.Path, workdir: pathlib.Path
 ) -> dict[str, Any]:
-  """Returns the settings that say where the records are."""
+  """Returns the settings for where the records are."""
   found = {f'data.{k}': data / path for k, path in reference.files.items()}
   if not reference.fitted:
     return found
@@ -282,12 +282,12 @@ def files_of(
 def origin_of(
   reference: Reference, data: pathlib.Path, root: pathlib.Path, steps: int
 ) -> dict[str, Any]:
-  """Returns the settings that say what it has of a BERT, which is trained."""
+  """Returns the settings for what it takes from a model, trained if needed."""
   archive = data / wikitext_models.FILES
   if reference.origin == 'clozes':
     return {'init_from': reader_of_clozes(archive, root, steps)}
   bert = wikitext_models.train('bert', archive, root / 'wikitext_bert', steps)
-  if reference.origin == 'parameters':  # It has learned without dropout.
+  if reference.origin == 'parameters':  # It was trained without dropout.
     return {'init_from': bert, **dict.fromkeys(DROPOUT, 0.1)}
   tokenizer = {'data.tokenizer': bert / 'tokenizer', 'data.vocab_size': None}
   return {'model.vocab_size': None, **tokenizer}
@@ -296,7 +296,7 @@ def origin_of(
 def reader_of_clozes(
   archive: pathlib.Path, root: pathlib.Path, steps: int
 ) -> pathlib.Path:
-  """Returns the workdir of what answers questions made of plain text."""
+  """Returns the workdir of a reader trained on questions from plain text."""
   text = wikitext_models.text(archive, root / 'wikitext2')
   questions, workdir = root / 'clozes.jsonl', root / 'cloze_reader'
   if not questions.exists():
@@ -308,8 +308,8 @@ def reader_of_clozes(
     'data.length': 160,
     'num_steps': steps or 3000,
     **MATCHES,
-    # It learns to look for words twice as fast as a BERT of 4 layers of 256, whose
-    # sums are normalised and whose places are learned.
+    # It learns to search for words twice as fast as a BERT of 4 layers of 256
+    # with post-LN and learned positions.
     'model.embed_dim': 128,
     'model.mlp_dim': 512,
     'model.head_dim': 32,
@@ -332,7 +332,7 @@ def reader_of_clozes(
 
 
 def baseline(runs: list[pathlib.Path]) -> dict[str, Any]:
-  """Returns what overlap of words achieves on what each run is scored on."""
+  """Returns the scores of the word-overlap baseline on each run's records."""
   rows = []
   for run in runs:
     config = run_config.read(run / 'config.json')
@@ -348,7 +348,7 @@ def baseline(runs: list[pathlib.Path]) -> dict[str, Any]:
 
 
 def add_up(spent: Mapping[str, float], path: pathlib.Path) -> dict[str, float]:
-  """Returns the time of all calls that worked at the same runs."""
+  """Returns the total time of all calls that worked on the same runs."""
   before = json.loads(path.read_text()) if path.exists() else {}
   total = {key: spent[key] + before.get(key, 0.0) for key in spent}
   path.write_text(json.dumps(total) + '\n')
@@ -363,13 +363,13 @@ def scores_of(workdir: pathlib.Path, seeds: int) -> dict[str, Any]:
 
 
 def seconds_of_children() -> float:
-  """Returns the processor time of the commands that have ended."""
+  """Returns the processor time of finished child processes."""
   used = resource.getrusage(resource.RUSAGE_CHILDREN)
   return used.ru_utime + used.ru_stime
 
 
 def keep(path: pathlib.Path, measured: dict[str, Any]) -> None:
-  """Adds to the results in a file."""
+  """Merges results into a file."""
   known = json.loads(path.read_text()) if path.exists() else {}
   path.write_text(json.dumps(known | measured, indent=2) + '\n')
 

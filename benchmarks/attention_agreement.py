@@ -1,11 +1,11 @@
-"""How far each attention kernel is from the plain one.
+"""Measures how much each attention kernel deviates from the plain one.
 
     python -m benchmarks.attention_agreement
 
 prints, for every kernel and mask, the largest error of the output and of the
-gradients of query, key, value and bias, as a share of the largest number that
-the plain kernel gives in float32. A kernel whose platform is not here is run
-another way: splash interpreted, cuDNN's arguments computed by XLA.
+gradients of query, key, value and bias, relative to the largest number of the
+plain kernel in float32. A kernel whose platform is not available is emulated:
+splash is interpreted, cuDNN's arguments are computed by XLA.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from lm.models.kernels.plain import plain
 from lm.models.masks import Mask
 from lm.models.positions import RelativeBias
 
-# Of float32, and of what enters and leaves in bfloat16.
+# For float32, and for inputs and outputs in bfloat16.
 TOLERANCE = {'float32': 1e-5, 'bfloat16': 2e-2}
 KERNELS = ('plain', 'chunked', 'cudnn', 'splash')
 BUCKETS, MAX_DISTANCE = 32, 128
@@ -34,13 +34,13 @@ BUCKETS, MAX_DISTANCE = 32, 128
 def settings(
   rows: int, length: int, heads: int, keys: int | None = None
 ) -> dict[str, tuple[Mask, bool]]:
-  """Returns masks by name, and whether a bias by distance is added.
+  """Returns masks by name, each with whether a relative bias is added.
 
   Args:
-    rows: Of the batch.
-    length: Of each row.
-    heads: Of attention.
-    keys: What is read, if it is another row: there are fewer masks for it.
+    rows: The number of rows of the batch.
+    length: The length of each row.
+    heads: The number of heads.
+    keys: The length of another row to attend to, which has fewer masks.
   """
   slot = np.arange(keys or length)[None] + np.zeros((rows, 1), int)
   thirds = lambda size: 1 + np.arange(size)[None] * 3 // size
@@ -82,7 +82,7 @@ def settings(
 
 
 def computes(kernel: str, platform: str) -> Callable[..., Array]:
-  """Returns what computes attention, here or another way."""
+  """Returns the function of a kernel, emulated if need be."""
   if kernel == 'plain':
     return plain
   if kernel == 'chunked':
@@ -111,18 +111,18 @@ def agreement(
   only: Collection[str] | None = None,
   jit: Callable[..., Callable] = jax.jit,
 ) -> dict[str, float]:
-  """Returns the largest error for each mask that the kernel can compute.
+  """Returns the largest error for each mask that the kernel supports.
 
   Args:
     kernel: One of `KERNELS`.
-    dtype: Of query, key and value.
-    rows: Of the batch.
-    length: Of each row.
-    keys: What is read, if it is another row.
-    heads: Of attention.
-    head_dim: Of each.
-    only: The masks to try; None: all.
-    jit: Compiles; what it is makes a difference of time only.
+    dtype: The dtype of query, key and value.
+    rows: The number of rows of the batch.
+    length: The length of each row.
+    keys: The length of another row to attend to, if any.
+    heads: The number of heads.
+    head_dim: The width of each.
+    only: The masks to try; None means all.
+    jit: The compiler to use, which only affects the time.
   """
   found, compiled = {}, jit(results, static_argnums=(0, 1))
   for name, (mask, biased) in settings(rows, length, heads, keys).items():
@@ -133,7 +133,7 @@ def agreement(
       num_queries=length,
       num_keys=keys or length,
       head_dim=head_dim,
-      dtype='bfloat16',  # Else there would be no case of cuDNN in float32.
+      dtype='bfloat16',  # cuDNN would refuse float32.
       biased=biased,
       platform='tpu',
       capability=cases.capability() or cudnn.HOPPER,
@@ -157,7 +157,7 @@ def _error(results, kernel, dtype, mask, biased, shape) -> float:
   table = jnp.asarray(rng.normal(size=(BUCKETS, heads)), jnp.float32)
   given = query, key, value, table
   whole = tuple(x.astype(jnp.float32) for x in given)
-  # An accelerator would multiply float32 in fewer bits.
+  # Accelerators multiply float32 in lower precision by default.
   exact = jax.default_matmul_precision('highest')
   with exact if dtype == 'float32' else contextlib.nullcontext():
     got = results(kernel, biased, mask, given, back)
@@ -193,12 +193,12 @@ def results(
 
 
 def main():
-  """Prints a table; exits with 1 if a kernel is off."""
+  """Prints a table; exits with 1 if a kernel exceeds the tolerance."""
   off = False
   for kernel in KERNELS:
     for dtype, tolerance in TOLERANCE.items():
       if (kernel, dtype) == ('cudnn', 'float32') and cases.capability():
-        continue  # Not a dtype of cuDNN's.
+        continue  # Not supported by cuDNN.
       for name, error in agreement(kernel, dtype).items():
         off |= not error <= tolerance
         print(f'{kernel:8} {dtype:9} {name:16} {error:.1e}')

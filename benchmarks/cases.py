@@ -1,4 +1,4 @@
-"""What the training benchmarks train: a model, its batch, and a peer's."""
+"""The models and batches of the training benchmarks."""
 
 import types
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ TEXT_FROM = 200  # Ids from here on are text.
 
 
 class Case(NamedTuple):
-  """A model, and how much of it is trained at once.
+  """A model, and the size of its batches.
 
   Attributes:
-    name: Of the architecture.
-    preset: Of its size.
-    batch: Rows.
-    length: Tokens of a row; of the source, where there is one.
-    answers: Tokens of the target, where there is a source.
-    steps: How many a turn has.
-    goals: What ours must be over the peer, eager and compiled.
-    settings: More of the model.
+    name: The name of the architecture.
+    preset: The preset of its size.
+    batch: The number of rows.
+    length: The tokens of a row, or of the source if there is one.
+    answers: The tokens of the target, if there is a source.
+    steps: The number of steps of a turn.
+    goals: The required speedup over the peer, eager and compiled.
+    settings: Further settings of the model.
   """
 
   name: str
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
   @property
   def tokens(self) -> int:
-    """How many tokens a step reads, of source and target together."""
+    """The number of tokens of a step, source and target together."""
     return self.batch * (self.length + self.answers)
 
 
@@ -62,7 +62,7 @@ TINY = {
 
 
 def build(case: Case, dropout: float, dtype: str) -> tuple[Any, Objective]:
-  """Returns the model and what it is trained to do, as a run builds them."""
+  """Returns the model and its objective, as built in a run."""
   rates = {name: dropout for name in models.fields(case.name, case.preset)}
   rates = {name: rate for name, rate in rates.items() if 'dropout' in name}
   model = models.build(
@@ -81,7 +81,7 @@ def build(case: Case, dropout: float, dtype: str) -> tuple[Any, Objective]:
 
 
 def vocabulary(size: int) -> Vocabulary:
-  """Returns one with the roles that the objectives need, for random tokens."""
+  """Returns a vocabulary of random tokens with the roles objectives need."""
   special = {'pad_id': 0, 'eos_id': 1, 'mask_id': 2}
   return Vocabulary(
     size,
@@ -92,10 +92,10 @@ def vocabulary(size: int) -> Vocabulary:
 
 
 def batch(case: Case, objective: Objective, vocab_size: int) -> Batch:
-  """Returns random tokens as the objective makes a batch of them."""
+  """Returns a batch of random tokens, as prepared by the objective."""
   draw = np.random.default_rng(0)
   first = min(TEXT_FROM, vocab_size // 2)
-  if case.name == 't5':  # Lengths of its own, so that both sides are round.
+  if case.name == 't5':  # Made here, so that both sides have round lengths.
     source, tokens, targets = (
       draw.integers(first, vocab_size, (case.batch, length), np.int32)
       for length in (case.length, case.answers, case.answers)
@@ -113,6 +113,6 @@ def batch(case: Case, objective: Objective, vocab_size: int) -> Batch:
     'bytes': np.ones(shape, np.int32),
   }
   made = objective.prepare(examples, np.arange(case.batch), 0)
-  # A row that is full needs no mask, neither here nor there.
+  # A full row needs no mask, neither in our model nor in the peer.
   inputs = {k: v for k, v in made.inputs.items() if k != 'valid'}
   return made._replace(inputs=inputs)

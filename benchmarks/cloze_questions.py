@@ -1,10 +1,10 @@
-"""Questions made of plain text: what stands around a part asks for that part.
+"""Cloze questions from plain text: the words around an answer ask for it.
 
-What a reader learns of them is to look for a sentence that shares words with a
-question, and to point at what it has beside them (Lewis et al. 2019,
-"Unsupervised question answering by cloze translation", of which this is the form
-without translation: some words are left out, half of the questions begin with
-what follows the answer, and all with a word that asks).
+They teach a reader to search for a sentence that shares words with the
+question, and to point at the words beside them (Lewis et al. 2019,
+"Unsupervised question answering by cloze translation", here without
+translation: some words are dropped, in half of the questions those after the
+answer come first, and all begin with a question word).
 """
 
 import json
@@ -17,14 +17,14 @@ import numpy as np
 
 from lm.data import wikitext
 
-WORDS = (40, 110)  # Of a context.
-LEFT_OUT = 0.3  # The share of the words of a question.
-NEAR = (2, 9)  # Words of a sentence on each side of what is asked for.
-FEWEST = 5  # Of both sides.
-EACH = 4  # Questions of one context, at most.
+WORDS = (40, 110)  # The fewest and most words of a context.
+LEFT_OUT = 0.3  # The share of a question's words that are dropped.
+NEAR = (2, 9)  # Words used from each side of the answer in its sentence.
+FEWEST = 5  # The fewest words of both sides together.
+EACH = 4  # The most questions of one context.
 
 _SENTENCE = re.compile(r'(?<=[.!?])\s+(?=[A-Z"\'(])')
-# Numbers, names of several words, and runs of words that nothing divides.
+# Numbers, names of one or more words, and noun phrases after an article.
 _NUMBER = re.compile(r'\b\d[\d,.]*\d\b|\b\d\b')
 _NAME = re.compile(
   r'(?<=[a-z,] )[A-Z][\w’\'-]*(?: (?:of |the )?[A-Z][\w’\'-]*)*'
@@ -45,7 +45,7 @@ _ASKS = {
 def write(
   files: Iterable[pathlib.Path], path: pathlib.Path, seed: int = 0
 ) -> int:
-  """Writes the questions of WikiText files as JSON lines, and returns how many."""
+  """Writes questions of WikiText files as JSON lines; returns their number."""
   rows = list(questions(wikitext.articles(files), seed))
   with path.open('w', encoding='utf-8') as out:
     for number, row in enumerate(rows):
@@ -54,7 +54,7 @@ def write(
 
 
 def questions(texts: Iterable[str], seed: int) -> Iterator[Mapping[str, Any]]:
-  """Yields records of questions, drawn by `seed`, of each text."""
+  """Yields questions about each text as records, drawn by `seed`."""
   random = np.random.default_rng(seed)
   for text in texts:
     title = text.split('\n', 1)[0]
@@ -76,7 +76,7 @@ def questions(texts: Iterable[str], seed: int) -> Iterator[Mapping[str, Any]]:
 
 
 def contexts(text: str) -> Iterator[str]:
-  """Yields the paragraphs of a text that are long enough, cut at a sentence."""
+  """Yields the paragraphs of suitable length, truncated after a sentence."""
   fewest, most = WORDS
   for paragraph in text.split('\n'):
     kept, words = [], 0
@@ -93,7 +93,7 @@ def contexts(text: str) -> Iterator[str]:
 def clozes(
   context: str,
 ) -> Iterator[tuple[str, int, str, tuple[list[str], list[str]]]]:
-  """Yields what can be asked for: it, where it stands, its kind, words around."""
+  """Yields possible answers: text, offset, kind, words on both sides."""
   place = 0
   for sentence in _SENTENCE.split(context):
     begin = context.index(sentence, place)
@@ -115,6 +115,6 @@ def clozes(
 
 
 def words(text: str) -> list[str]:
-  """Returns the words of a text without marks around them."""
+  """Returns the words of a text, stripped of punctuation."""
   stripped = (word.strip('.,;:!?()"') for word in text.split())
   return [word for word in stripped if word]

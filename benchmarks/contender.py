@@ -1,7 +1,6 @@
 """A process that trains one model, ours or a peer's, whenever it is its turn.
 
-It is started by `benchmarks.train_step`; while others have their turn, it uses
-nothing.
+It is started by `benchmarks.train_step`, and idles during the turns of others.
 """
 
 import json
@@ -15,13 +14,13 @@ from lm.parallel import host_memory
 
 
 class Training(NamedTuple):
-  """What takes turns.
+  """The work of a contender.
 
   Attributes:
-    step: Begins one step.
-    wait: Returns when all that were begun are done.
-    steps: How many a turn has.
-    flops: Of a step; 0: not counted.
+    step: Starts one step.
+    wait: Returns when all started steps are done.
+    steps: The number of steps of a turn.
+    flops: The FLOPs of a step; 0 if not counted.
   """
 
   step: Callable[[], Any]
@@ -83,7 +82,7 @@ def ours(case: Case, dropout: float, dtype: str) -> Training:
 def peer(
   case: Case, dropout: float, dtype: str, compiled: bool = False
 ) -> Training:
-  """Trains PyTorch's model of that size, as its users would."""
+  """Trains a PyTorch model of the same size, as its users would."""
   import torch
 
   torch.manual_seed(0)
@@ -108,7 +107,7 @@ def peer(
 
 
 def peer_model(case: Case, dropout: float) -> tuple[Any, dict[str, Any]]:
-  """Returns PyTorch's model of the sizes of ours, and the same batch for it."""
+  """Returns a PyTorch model of the same size as ours, and the same batch."""
   import torch
 
   from benchmarks import cases, peers
@@ -124,10 +123,10 @@ def peer_model(case: Case, dropout: float) -> tuple[Any, dict[str, Any]]:
     plain = peers.Sizes(*sizes, cfg.max_len, cfg.vocab_size, dropout)
     return peers.PlainGPT(plain), {'tokens': tokens, 'targets': targets}
   if case.name == 'gpt':
-    # It shifts the labels itself, and so is asked for one token less.
+    # It shifts the labels itself, and so predicts one token less.
     return peers.gpt2(*sizes, dropout), {'input_ids': tokens, 'labels': tokens}
   if case.name == 'bert':
-    labels = torch.full_like(tokens, -100)  # Which asks for nothing.
+    labels = torch.full_like(tokens, -100)  # Ignored by the loss.
     wanted = torch.tensor(batch.weights['tokens']) > 0
     labels[
       torch.arange(len(tokens))[:, None].expand_as(wanted)[wanted],
@@ -143,12 +142,12 @@ def peer_model(case: Case, dropout: float) -> tuple[Any, dict[str, Any]]:
 
 
 def compiled_peer(case: Case, dropout: float, dtype: str) -> Training:
-  """The same by torch.compile."""
+  """As `peer`, with torch.compile."""
   return peer(case, dropout, dtype, compiled=True)
 
 
 def product(case: Case, dropout: float, dtype: str) -> Training:
-  """Multiplies two square matrices: what the machine can do at most."""
+  """Multiplies two square matrices: the upper bound of the machine."""
   del case, dropout
   host_memory.keep_freed()
   import jax

@@ -1,7 +1,7 @@
-"""Measures how fast text becomes tokens, and tokens become batches.
+"""Measures the speed of tokenizing text, and of loading batches.
 
 python -m benchmarks.data
-    Some minutes on 2 cores; the result is the last line of stdout, as JSON.
+    A few minutes on 2 cores; the result is the last line of stdout, as JSON.
 """
 
 import itertools
@@ -30,14 +30,14 @@ from lm.types import Batch
 
 SHAPES = ((12, 64), (8, 256))  # Batch and length of the small models.
 CORES = os.cpu_count() or 1
-DEMO = 25_000  # Tokens a second that the demo's model takes on 2 cores.
+DEMO = 25_000  # Tokens per second that the demo trains on, on 2 cores.
 
 
 def main(quick: bool = False) -> None:
   """Measures both.
 
   Args:
-    quick: Takes little text and few batches, to see that everything runs.
+    quick: Use little text and few batches, to check that everything runs.
   """
   megabytes, turns, num_batches = (0.2, 1, 20) if quick else (20, 9, 3000)
   texts = list(corpora.build('stdlib').documents('train'))
@@ -66,7 +66,7 @@ def main(quick: bool = False) -> None:
 
 
 def _repeat(texts: list[str], size: int) -> list[str]:
-  """Returns the texts over and over, to about `size` bytes."""
+  """Returns the texts, repeated up to about `size` bytes."""
   times = size / sum(len(text.encode()) for text in texts)
   return list(itertools.islice(itertools.cycle(texts), int(times * len(texts))))
 
@@ -74,10 +74,10 @@ def _repeat(texts: list[str], size: int) -> list[str]:
 def _building(
   texts: list[str], tokenizer: Tokenizer, root: pathlib.Path, turns: int
 ) -> dict[str, float]:
-  """Returns megabytes a second, ours and by hand: medians, taken in turns.
+  """Returns the median megabytes per second, of ours and of plain encoding.
 
-  `ratio` is the median of what each turn gave, ours over `encode_batch`, and
-  `cpu_ratio` the same of the time that was spent on all cores together.
+  `ratio` is the median over turns of the speed of ours over `encode_batch`, and
+  `cpu_ratio` the same by the time spent on all cores together.
   """
 
   def by_hand(encode: Callable[..., Any]) -> None:
@@ -110,14 +110,14 @@ def _building(
 
 
 def _cpu_seconds() -> float:
-  """Returns the time on cores, which other programs change little."""
+  """Returns the CPU time, which other programs hardly affect."""
   return sum(os.times()[:4])
 
 
 def _loading(
   store: TokenStore, packing: str, batch: int, length: int, num_batches: int
 ) -> dict[str, Any]:
-  """Returns how many tokens a second come out of the loader."""
+  """Returns the speed of the loader in tokens per second."""
   request = sources.Request(length + 1, seed=0, reads=('bytes',))
   source = datasets.PACKINGS[packing](store, request)
 

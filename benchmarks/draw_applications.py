@@ -1,10 +1,10 @@
-"""Draws how the reference results of the applications were learned.
+"""Plots the learning curves of the reference results of the applications.
 
   python -m benchmarks.draw_applications
 
 Reads benchmarks/results/applications.json, and writes
-docs/images/applications.png: of each the metric on its validation set, by steps,
-with the standard deviation of its seeds as a band.
+docs/images/applications.png: the validation metric of each by step, with the
+standard deviation over seeds as a band.
 """
 
 import collections
@@ -22,7 +22,7 @@ from benchmarks.applications import RESULTS
 from lm.analysis import plots
 
 PICTURE = pathlib.Path(__file__).parents[1] / 'docs/images/applications.png'
-# What a name ends in if there is another beside it, in the same panel.
+# The suffixes of names that share a panel with another, and their labels.
 VARIANTS = {
   '_pretrained': 'from WikiText-2',
   '_scratch': 'with its sizes and tokenizer',
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def draw(rows: Mapping[str, Mapping[str, Any]], target: pathlib.Path) -> None:
-  """Draws the curves of results, those of one task in a panel of their own."""
+  """Draws the curves of results, with a panel for each task."""
   panels = panels_of(rows)
   height = math.ceil(len(panels) / COLUMNS)
   figure = Figure(figsize=(10, 2.6 * height), dpi=110, layout='constrained')
@@ -51,11 +51,11 @@ def draw(rows: Mapping[str, Mapping[str, Any]], target: pathlib.Path) -> None:
 def panels_of(
   rows: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Mapping[str, Any]]]:
-  """Returns the results of each task that have a curve, by what they are."""
+  """Returns the results of each task that have a curve, by their label."""
   panels = collections.defaultdict(dict)
   for name, row in rows.items():
     end = next((end for end in VARIANTS if name.endswith(end)), '')
-    if len(row['curve']['step']) > 1:  # Else it was only asked in the end.
+    if len(row['curve']['step']) > 1:  # Else it was only evaluated at the end.
       panels[name.removesuffix(end)][VARIANTS.get(end, 'from nothing')] = row
   return dict(panels)
 

@@ -1,8 +1,8 @@
-"""Draws where each array lives, on eight devices laid out in five ways.
+"""Draws the sharding of arrays over eight devices, in five layouts.
 
   python -m benchmarks.draw_layouts
 
-Writes docs/images/layouts.png. What is drawn is what lm.parallel.mesh says.
+Writes docs/images/layouts.png, from the shardings of lm.parallel.mesh.
 """
 
 import collections
@@ -29,7 +29,7 @@ LAYOUTS: tuple[dict[str, int], ...] = (
   {'data': 2, 'sequence': 4},
 )
 ROWS = ('tokens  B x L', 'up kernel  D x F', 'down kernel  F x D', 'norm  D')
-SIZE = 8  # Of every axis.
+SIZE = 8  # The size of every axis.
 TEXT = {'ha': 'center', 'va': 'center', 'fontsize': 8}
 
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def shardings(layout: Mapping[str, int]) -> dict[str, NamedSharding]:
-  """Returns where arrays live that stand for all, by the names of `ROWS`."""
+  """Returns the shardings of representative arrays, by the names of `ROWS`."""
   mesh = meshes.make_mesh(**{'data': 1, **layout})
   matrix = jax.ShapeDtypeStruct((SIZE, SIZE), np.float32)
   tree = {
@@ -73,7 +73,7 @@ def shardings(layout: Mapping[str, int]) -> dict[str, NamedSharding]:
 
 
 def draw(axes: Axes, where: NamedSharding, shape: tuple[int, int]) -> None:
-  """Draws an array as a square, each part with the devices that hold it."""
+  """Draws an array as a square, each part labelled with its devices."""
   holders = collections.defaultdict(list)
   real = shape if shape[1] > 1 else shape[:1]
   for device, index in where.devices_indices_map(real).items():
@@ -99,7 +99,7 @@ def draw(axes: Axes, where: NamedSharding, shape: tuple[int, int]) -> None:
 
 
 def told(devices: list[int]) -> str:
-  """Returns numbers in short: `0-7`, or one after another."""
+  """Returns the devices as a range, `0-7`, or as a list."""
   first, last = min(devices), max(devices)
   if len(devices) > 2 and len(devices) == last - first + 1:
     return f'{first}-{last}'

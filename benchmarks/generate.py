@@ -1,12 +1,12 @@
-"""Measures how fast texts are made, beside transformers' generate.
+"""Measures the speed of generation, against transformers' generate.
 
   python -m benchmarks.generate --out=benchmarks/results/generate.json
 
-Both have the same random weights, converted by lm.interop, and make the same
-tokens: greedily, or with beams, no text ending early. What is timed is the
-whole call, from prompts to tokens in the host's memory. Each is a process of its
-own, and only the one whose turn it is runs. About 10 minutes on 2 cores; the
-result is the last line of stdout too, as JSON.
+Both have the same random weights, converted by lm.interop, and generate the
+same tokens: by greedy decoding or beam search, with no text ending early. The
+whole call is timed, from prompts to tokens in host memory. Each runs in its own
+process, in turns. About 10 minutes on 2 cores; the result is also the last line
+of stdout, as JSON.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from experiments import command
 
 
 class Case(NamedTuple):
-  """What both are asked for.
+  """A workload for both.
 
   Attributes:
-    family: Of the model.
-    batch: How many texts are made at once.
-    beams: 1: greedily.
-    read: Tokens of each prompt, or source.
-    made: Tokens that each goes on with.
-    goal: How many times as fast as transformers ours is to be; None: any.
+    family: The family of the model.
+    batch: The number of texts generated at once.
+    beams: Beam width; 1 means greedy decoding.
+    read: The tokens of each prompt, or source.
+    made: The tokens to generate for each.
+    goal: The required speedup over transformers; None means none.
   """
 
   family: str
@@ -55,10 +55,10 @@ def main(
   """Measures all cases, or some.
 
   Args:
-    only: Parts of the names of the cases that are measured.
+    only: Parts of the names of the cases to measure.
     turns: How often each is timed.
-    tiny: Takes small models and few tokens, to see that everything runs.
-    out: A JSON file to write; what it has of other cases is kept.
+    tiny: Use small models and few tokens, to check that everything runs.
+    out: A JSON file to write; its results of other cases are kept.
   """
   cases = {
     name: case._replace(read=5, made=8) if tiny else case
@@ -84,9 +84,9 @@ def main(
 
 
 def measure(case: Case, turns: int, tiny: bool) -> dict[str, Any]:
-  """Returns tokens a second of both, and how many times as fast ours is.
+  """Returns the tokens per second of both, and the speedup of ours.
 
-  `agree` is the share of the texts that are the same in both.
+  `agree` is the share of texts that are the same in both.
   """
   with contextlib.ExitStack() as stack:
     contenders = {

@@ -1,4 +1,4 @@
-"""Those who make texts, for `benchmarks.generate`: one of them in a process."""
+"""A process that generates texts for `benchmarks.generate`."""
 
 import json
 import sys
@@ -22,14 +22,14 @@ Tokens = Int[np.ndarray, 'B made']
 
 
 def main(case: Case, tiny: bool, way: str) -> None:
-  """Makes texts in turns, by `way`: 'lm' or 'transformers'."""
+  """Generates texts in turns, by `way`: 'lm' or 'transformers'."""
   torch.set_num_threads(interleaved.machine()['cores'])
   theirs = transformers_model(case.family, tiny)
   prompts = np.random.default_rng(0).integers(
     3, theirs.config.vocab_size, (case.batch, case.read), dtype=np.int32
   )
   if way == 'lm':
-    host_memory.keep_freed()  # As every command of ours does.
+    host_memory.keep_freed()  # As all our commands do.
     make = maker(*ours_of(theirs), list(prompts), case)
   else:
     make = transformers_maker(theirs, prompts, case)
@@ -55,9 +55,9 @@ def transformers_model(family: str, tiny: bool) -> torch.nn.Module:
 
 
 def ours_of(theirs: torch.nn.Module) -> tuple[nn.Module, PyTree]:
-  """Returns the same function as a model of ours, and its parameters.
+  """Returns the equivalent model of ours, and its parameters.
 
-  Those of the layers are taken apart once, as for many calls.
+  The stacked parameters of layers are split once, as for many calls.
   """
   config = theirs.config.to_dict() | {'architectures': [type(theirs).__name__]}
   arrays = {name: p.detach().numpy() for name, p in theirs.named_parameters()}
@@ -68,7 +68,7 @@ def ours_of(theirs: torch.nn.Module) -> tuple[nn.Module, PyTree]:
 def maker(
   model: nn.Module, params: PyTree, prompts: list[np.ndarray], case: Case
 ) -> Callable[[], Tokens]:
-  """Returns what makes the texts with ours."""
+  """Returns a function that generates the texts with our model."""
 
   def greedy():
     pieces = decode.generate(
@@ -88,7 +88,7 @@ def maker(
 def transformers_maker(
   theirs: torch.nn.Module, prompts: Tokens, case: Case
 ) -> Callable[[], Tokens]:
-  """Returns what makes the texts with transformers."""
+  """Returns a function that generates the texts with transformers."""
   tokens = torch.tensor(prompts, dtype=torch.long)
   settings = transformers.GenerationConfig(
     do_sample=False,

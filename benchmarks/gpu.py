@@ -1,4 +1,4 @@
-"""Measures training on one NVIDIA GPU, beside PyTorch on the same card.
+"""Measures training on one NVIDIA GPU, against PyTorch on the same card.
 
   python -m benchmarks.gpu --only=gpt2-124m
   python -m benchmarks.gpu --only=products,agreement
@@ -6,14 +6,15 @@
 
 Measures what --only names and merges it into one JSON file, so that each call
 is short: under 8 minutes for one model. Needs jax with CUDA, flax, optax,
-jaxtyping, absl-py and PyTorch; of BERT and T5 the peer is that of transformers,
-and is said to be missing where that is. Neither network nor data are needed.
+jaxtyping, absl-py and PyTorch; for BERT and T5 the peer is that of
+transformers, and is reported as missing without it. Neither network nor data
+are needed.
 
-Each contender is a process of its own, one after another, and so has all of the
-card's memory. Both compute in bfloat16 with parameters in float32, update with
-AdamW, clip the gradient's norm, and drop nothing out. PyTorch has torch.compile,
-autocast, fused AdamW and scaled_dot_product_attention. A BERT of ours scores
-the masked positions only, that of transformers all of them, as it is shipped.
+Contenders run one after another, each in its own process, and so have all of
+the card's memory. Both compute in bfloat16 with parameters in float32, update
+with AdamW, clip the gradient's norm, and have no dropout. PyTorch uses
+torch.compile, autocast, fused AdamW and scaled_dot_product_attention. Our BERT
+scores only the masked positions, that of transformers all, as it is shipped.
 """
 
 import argparse
@@ -28,9 +29,9 @@ from benchmarks import interleaved
 from benchmarks.gpu_cases import CASES, TINY
 
 RESULTS = pathlib.Path(__file__).parent / 'results' / 'gpu.json'
-SETTINGS = ('kernel', 'remat', 'unroll', 'microbatches')  # Of ours.
+SETTINGS = ('kernel', 'remat', 'unroll', 'microbatches')  # Only for ours.
 OTHERS = ('products', 'agreement')
-LIMIT = 220  # Seconds for one contender: both and the start take under 8 min.
+LIMIT = 220  # Seconds for one contender: both with startup take under 8 min.
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-  """Returns what the command line says."""
+  """Returns the arguments of the command line."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -80,7 +81,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
-  """Returns what both do with a model, and how many times as fast ours is."""
+  """Returns the results of both for a model, and the speedup of ours."""
   case = CASES[name]
   if given.tiny:
     case = case._replace(batch=2, **TINY[case.family])
@@ -111,7 +112,7 @@ def measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
 def run(
   module: str, told: dict[str, Any], given: argparse.Namespace
 ) -> dict[str, Any]:
-  """Returns what a contender, a process of its own, says at its end."""
+  """Runs a contender in its own process; returns the result it prints."""
   environment = dict(os.environ)
   if given.cpu:
     environment |= {'JAX_PLATFORMS': 'cpu', 'CUDA_VISIBLE_DEVICES': ''}
@@ -137,7 +138,7 @@ def run(
 
 
 def merge(path: pathlib.Path, part: dict[str, Any]) -> None:
-  """Adds to what a JSON file has, whose other keys are kept."""
+  """Merges results into a JSON file, keeping its other keys."""
   whole = json.loads(path.read_text()) if path.exists() else {}
   path.write_text(json.dumps(whole | part, indent=2, sort_keys=True) + '\n')
 

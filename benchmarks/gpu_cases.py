@@ -1,4 +1,4 @@
-"""What `benchmarks.gpu` trains; known to both contenders, so it imports none."""
+"""The models of `benchmarks.gpu`; imports neither contender's library."""
 
 from typing import Any, NamedTuple
 
@@ -8,13 +8,13 @@ class Case(NamedTuple):
 
   Attributes:
     family: gpt, bert or t5.
-    preset: Of `lm.models`.
-    batch: Rows.
-    length: Tokens of a row, or of a source.
-    made: Tokens that a decoder answers a source with.
-    goal: How many times as fast as PyTorch ours is to be.
-    share: Which share of the card's peak ours is to reach; 0: any.
-    sizes: Fields of the model that differ from the preset's, of both.
+    preset: A preset of `lm.models`.
+    batch: The number of rows.
+    length: The tokens of a row, or of the source.
+    made: The tokens of the target, if there is a source.
+    goal: The required speedup over PyTorch.
+    share: The required model FLOPs utilization of ours; 0 means none.
+    sizes: Fields in which both models differ from the preset.
   """
 
   family: str
@@ -27,7 +27,7 @@ class Case(NamedTuple):
   sizes: dict[str, Any] = {}  # noqa: RUF012 -- never changed.
 
 
-# Tables of tokens have rows for a multiple of 128, in both.
+# Vocabularies are padded to a multiple of 128, in both.
 CASES = {
   'gpt2-124m': Case('gpt', 'gpt2', 32, 1024),
   'gpt2-355m': Case('gpt', 'gpt2-medium', 16, 1024, share=0.5),
@@ -49,5 +49,5 @@ TINY = {
   'bert': {'length': 32, 'sizes': SMALL},
   't5': {'length': 32, 'made': 16, 'sizes': SMALL},
 }
-WINDOW = 5  # Steps between two looks at the clock.
-WARM_UP = 5  # Steps before the first of them, compilation included.
+WINDOW = 5  # Steps between two readings of the clock.
+WARM_UP = 5  # Steps before the first reading, compilation included.

@@ -1,4 +1,4 @@
-"""Ours, for `benchmarks.gpu`: prints what it measured as one line of JSON."""
+"""Our contender of `benchmarks.gpu`: prints its results as a line of JSON."""
 
 import functools
 import json
@@ -23,12 +23,12 @@ from lm.types import Batch, Vocabulary
 OBJECTIVES = {
   'gpt': {'name': 'causal_lm'},
   'bert': {'name': 'masked_lm'},
-  't5': {'name': 'causal_lm'},  # Of the decoder, whose source is put in.
+  't5': {'name': 'causal_lm'},  # For the decoder; the source is added later.
 }
 
 
 def train(told: dict[str, Any]) -> dict[str, Any]:
-  """Returns the seconds of a step, its FLOPs, and the most memory taken."""
+  """Returns the seconds of a step, its FLOPs, and the peak memory."""
   case = Case(**told['case'])
   settings = dict(told['settings'])
   microbatches = settings.pop('microbatches')
@@ -72,7 +72,7 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(case: Case, settings: dict[str, Any]) -> tuple[nn.Module, Objective]:
-  """Returns the model without dropout, and what it is asked."""
+  """Returns the model without dropout, and its objective."""
   known = models.fields(case.family, case.preset)
   dropout = {name: 0.0 for name in known if name.endswith('_dropout')}
   sizes = {'vocab_multiple': 128, **case.sizes}
@@ -91,7 +91,7 @@ def build(case: Case, settings: dict[str, Any]) -> tuple[nn.Module, Objective]:
 
 
 def batch_of(case: Case, objective: Objective) -> Batch:
-  """Returns a batch of tokens that mean nothing."""
+  """Returns a batch of random tokens."""
   rows = np.random.default_rng(0)
   size = case.sizes.get('vocab_size', 30_000)
   draw = lambda length: rows.integers(5, size, (case.batch, length), np.int32)
@@ -113,7 +113,7 @@ def batch_of(case: Case, objective: Objective) -> Batch:
 
 
 def products(told: dict[str, Any]) -> dict[str, Any]:
-  """Returns the FLOP/s of square products in bfloat16, by their size."""
+  """Returns the FLOP/s of square matrix products in bfloat16, by size."""
   return {
     **{str(size): _product(size) for size in told['sizes']},
     **about(),
@@ -121,7 +121,7 @@ def products(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _product(size: int, times: int = 20) -> float:
-  """Returns the FLOP/s of products that each wait for the one before."""
+  """Returns the FLOP/s of products that each depend on the one before."""
   keys = jax.random.split(jax.random.key(0))
   x, y = (jax.random.normal(k, (size, size), jnp.bfloat16) for k in keys)
   y = y / size**0.5
@@ -137,7 +137,7 @@ def _product(size: int, times: int = 20) -> float:
 
 
 def agreement(told: dict[str, Any]) -> dict[str, Any]:
-  """Returns how far the kernels of attention are from the plain one."""
+  """Returns how much attention kernels deviate from the plain one."""
   try:
     from benchmarks import attention_agreement
   except ImportError as missing:
@@ -147,18 +147,18 @@ def agreement(told: dict[str, Any]) -> dict[str, Any]:
     f'{kernel}, {dtype}': attention_agreement.agreement(kernel, dtype)
     for kernel in kernels
     for dtype in ('float32', 'bfloat16')
-    if (kernel, dtype) != ('cudnn', 'float32')  # Which it has not.
+    if (kernel, dtype) != ('cudnn', 'float32')  # Not supported.
   }
   return {'largest_errors': errors, **about()}
 
 
 def quartiles(taken: list[float]) -> list[float]:
-  """Returns between which seconds half of the windows lie."""
+  """Returns the first and third quartile of the seconds of the windows."""
   return [interleaved.rounded(q) for q in np.quantile(taken, (0.25, 0.75))]
 
 
 def about() -> dict[str, Any]:
-  """Returns what measured."""
+  """Returns the device and the versions of packages."""
   names = ('jax', 'jaxlib', 'jax-cuda12-plugin', 'jax-cuda13-plugin', 'flax')
   return {
     'device': jax.devices()[0].device_kind,

@@ -1,6 +1,6 @@
-"""PyTorch, for `benchmarks.gpu`: prints what it measured as one line of JSON.
+"""PyTorch's contender of `benchmarks.gpu`: prints results as a line of JSON.
 
-GPT-2 is written here, as plain PyTorch has it; BERT and T5 are transformers'.
+GPT-2 is written here in plain PyTorch; BERT and T5 are those of transformers.
 """
 
 import json
@@ -47,7 +47,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-  """GPT-2, its token table used for the scores too."""
+  """GPT-2, with tied embeddings."""
 
   def __init__(
     self, layers: int, heads: int, width: int, vocab_size: int, max_len: int
@@ -89,7 +89,7 @@ def build(case: Case) -> nn.Module:
 
 
 class Scored(nn.Module):
-  """A model of transformers that returns its loss alone."""
+  """A model of transformers that returns only its loss."""
 
   def __init__(self, model: nn.Module):
     super().__init__()
@@ -131,7 +131,7 @@ def _of_transformers(case: Case) -> nn.Module:
 
 
 def batch_of(case: Case) -> dict[str, Tensor]:
-  """Returns a batch of tokens that mean nothing."""
+  """Returns a batch of random tokens."""
   rows = np.random.default_rng(0)
   size = case.sizes.get('vocab_size', 30_000)
 
@@ -149,7 +149,7 @@ def batch_of(case: Case) -> dict[str, Tensor]:
 
 
 def train(told: dict[str, Any]) -> dict[str, Any]:
-  """Returns the seconds of a step, and the most memory taken."""
+  """Returns the seconds of a step, and the peak memory."""
   case = Case(**told['case'])
   torch.manual_seed(0)
   torch.set_float32_matmul_precision('high')
@@ -176,7 +176,7 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
   for number in range(WARM_UP + WINDOW * told['windows']):
     loss = step()
     if number >= WARM_UP - 1 and (number + 1 - WARM_UP) % WINDOW == 0:
-      losses.append(interleaved.rounded(loss.item()))  # It waits for it.
+      losses.append(interleaved.rounded(loss.item()))  # Waits for the loss.
       wait()
       taken.append((time.perf_counter() - began) / WINDOW)
       began = time.perf_counter()
@@ -195,7 +195,7 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def products(told: dict[str, Any]) -> dict[str, Any]:
-  """Returns the FLOP/s of square products in bfloat16, by their size."""
+  """Returns the FLOP/s of square matrix products in bfloat16, by size."""
   return {
     **{str(size): _product(size) for size in told['sizes']},
     **about(),
@@ -203,7 +203,7 @@ def products(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _product(size: int, times: int = 20) -> float:
-  """Returns the FLOP/s of products that each wait for the one before."""
+  """Returns the FLOP/s of products that each depend on the one before."""
   kind = {'dtype': torch.bfloat16, 'device': DEVICE}
   x, y = torch.randn(size, size, **kind), torch.randn(size, size, **kind)
   y = y / size**0.5
@@ -225,7 +225,7 @@ def wait() -> None:
 
 
 def about() -> dict[str, Any]:
-  """Returns what measured."""
+  """Returns the device and the versions of packages."""
   name = torch.cuda.get_device_name() if DEVICE == 'cuda' else 'cpu'
   return {
     'device': name,

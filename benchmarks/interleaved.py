@@ -1,8 +1,8 @@
-"""Times several ways of doing the same, in turns.
+"""Times several ways of doing the same thing, in turns.
 
-A machine is not equally fast all the time, and what is measured first finds it
-cool. So the contenders take turns, each turn in the opposite order of the last,
-and are compared within a turn: a ratio is the median of what the turns gave.
+A machine is not equally fast all the time, and is still cool for whatever runs
+first. So contenders take turns, each in the opposite order of the last, and are
+compared within a turn: a ratio is the median over turns.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ def seconds(
   """Returns how long each contender took in each turn.
 
   Args:
-    contenders: By name; each returns only when its work is done.
+    contenders: Functions by name, each returning only when its work is done.
     turns: How often each is timed.
-    warm_up: How often each runs before, which compiles it and is not timed.
+    warm_up: How often each runs before that, untimed, to compile.
   """
   for run in contenders.values():
     for _ in range(warm_up):
@@ -49,13 +49,13 @@ def seconds(
 
 @contextlib.contextmanager
 def process(module: str, told: Any) -> Iterator[Callable[[], Any]]:
-  """Starts a contender of its own, whose turn is to be called; then ends it.
+  """Starts a contender as a process, yields its turn function, then ends it.
 
-  In one process, the threads of one library would be in the other's way.
+  In one process, the threads of libraries would interfere.
 
   Args:
-    module: Calls `serve` with what it is told.
-    told: Its argument, JSON.
+    module: A module that calls `serve`.
+    told: Its argument, as JSON.
   """
   started = subprocess.Popen(
     [sys.executable, '-m', module, json.dumps(told)],
@@ -73,12 +73,12 @@ def process(module: str, told: Any) -> Iterator[Callable[[], Any]]:
         return json.loads(line.removeprefix(ANSWER))
     raise RuntimeError(f'{module} has ended; see its messages above.')
 
-  with started:  # At the end its input is closed, and so it ends.
+  with started:  # Closes its input at the end, which ends it.
     yield turn
 
 
 def serve(run: Callable[[], Any]) -> None:
-  """Takes a turn whenever the process that started this one asks for it."""
+  """Takes a turn whenever the parent process asks for it."""
   for _ in sys.stdin:
     print(ANSWER + json.dumps(run()), flush=True)
 
@@ -93,7 +93,7 @@ def medians(taken: Mapping[str, Sequence[float]]) -> dict[str, float]:
 def rates(
   taken: Mapping[str, Sequence[float]], amount: float
 ) -> dict[str, float]:
-  """Returns how much of `amount` each does in a second, at the median."""
+  """Returns the median rate of each, for an `amount` of work per turn."""
   return {
     name: rounded(amount / statistics.median(times))
     for name, times in taken.items()
@@ -103,9 +103,9 @@ def rates(
 def ratio(
   taken: Mapping[str, Sequence[float]], ours: str, peer: str
 ) -> dict[str, float]:
-  """Returns how many times as fast as the peer ours is.
+  """Returns the speedup of ours over the peer.
 
-  `median` is that of the turns, and half of them lie from `low` to `high`.
+  `median` is the median over turns, `low` and `high` are the quartiles.
   """
   each = np.divide(taken[peer], taken[ours])
   low, median, high = map(rounded, np.quantile(each, (0.25, 0.5, 0.75)))
@@ -113,12 +113,12 @@ def ratio(
 
 
 def rounded(value: float) -> float:
-  """Returns a number to four digits: more was not measured."""
+  """Returns a number rounded to four digits, the precision of measurements."""
   return float(f'{value:.4g}')
 
 
 def machine() -> dict[str, Any]:
-  """Returns what measured: the processor, and how many cores there are."""
+  """Returns the processor, the number of cores, and the Python version."""
   return {
     'processor': _processor(),
     'cores': len(os.sched_getaffinity(0)),
@@ -127,7 +127,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-  """Returns the version of each of the packages that is installed."""
+  """Returns the versions of those packages that are installed."""
   found = {}
   for package in packages:
     try:
@@ -138,7 +138,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def _processor() -> str:
-  """Returns its name as Linux tells it; else its architecture."""
+  """Returns the processor's name on Linux, elsewhere its architecture."""
   told = pathlib.Path('/proc/cpuinfo')
   lines = told.read_text().splitlines() if told.exists() else []
   names = [line for line in lines if line.startswith('model name')]

@@ -1,4 +1,4 @@
-"""PyTorch models of the sizes that ours are compared with; imports torch."""
+"""PyTorch models that ours are compared with; imports torch."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Of a `PlainGPT`."""
+  """The sizes of a `PlainGPT`."""
 
   num_layers: int
   num_heads: int
@@ -21,7 +21,7 @@ class Sizes:
 
 
 class Block(nn.Module):
-  """Attention, then the MLP, each after a norm and added to x; no biases."""
+  """A pre-LN block: attention, then the MLP, each added to x; no biases."""
 
   def __init__(self, sizes: Sizes):
     super().__init__()
@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class PlainGPT(nn.Module):
-  """A GPT as one would write it in PyTorch, of nanoGPT's shape."""
+  """A GPT in plain PyTorch, like nanoGPT's."""
 
   def __init__(self, sizes: Sizes):
     super().__init__()
@@ -89,7 +89,7 @@ def gpt2(num_layers: int, num_heads: int, embed_dim: int, dropout: float):
 
 
 def bert(num_layers: int, num_heads: int, embed_dim: int, dropout: float):
-  """Returns transformers' BERT with the head of its masked LM."""
+  """Returns transformers' BERT with its masked-LM head."""
   config = transformers.BertConfig(
     num_hidden_layers=num_layers,
     num_attention_heads=num_heads,

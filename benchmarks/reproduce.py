@@ -1,8 +1,8 @@
-"""Trains what a committed curve was read from, with several seeds, anew.
+"""Reproduces a committed loss curve, with several seeds.
 
   python -m benchmarks.reproduce --name=nano --data=tinyshakespeare/input.txt
 
-Writes benchmarks/curves/NAME.json, or with --steps (a trial) nothing. The last
+Writes benchmarks/curves/NAME.json, or nothing with --steps (a trial). The last
 line on stdout is the curve, as JSON.
 """
 
@@ -24,14 +24,14 @@ CURVES = pathlib.Path(__file__).parent / 'curves'
 
 
 class Recipe(NamedTuple):
-  """How a curve is made anew.
+  """How a curve is reproduced.
 
   Attributes:
-    config: The run.
-    seeds: How many runs there are.
+    config: The config of the runs.
+    seeds: The number of runs.
     tolerance: How far a run may be from the curve, in nats.
-    metric: What the curve is of.
-    unigram: Whether it is compared with what counting words achieves.
+    metric: The metric of the curve.
+    unigram: Whether to compare it with a unigram model.
   """
 
   config: str
@@ -45,7 +45,7 @@ RECIPES = {
   'nano': Recipe('configs/gpt.py:nano', 3, 0.02, unigram=False),
   'bert': Recipe('configs/bert.py:wikitext', 1, 0.1),
   'roberta': Recipe('configs/roberta.py:wikitext', 1, 0.1),
-  # Without sentinels and ends, which are no text.
+  # Without sentinels and end tokens, which are not text.
   't5': Recipe('configs/t5.py:wikitext', 1, 0.1, 'text_loss'),
 }
 

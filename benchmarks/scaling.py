@@ -1,10 +1,10 @@
-"""Measures what depth costs to compile, and what devices say to each other.
+"""Measures compile time by depth, and communication by number of devices.
 
 python -m benchmarks.scaling
-    Some minutes on 2 cores; the result is the last line of stdout, as JSON.
+    A few minutes on 2 cores; the result is the last line of stdout, as JSON.
 
-Steps are compiled, and none is run: on 1, 2, 4 and 8 devices, with rows that
-grow with them, each device should say and hold no more than on 2.
+Steps are compiled but not run, for 1, 2, 4 and 8 devices, with a batch that
+grows with them: each device should send and hold no more than on 2.
 """
 
 import os
@@ -36,8 +36,8 @@ SMALL = {
   'data.length': 128,
   'microbatches': 1,
 }
-ROWS = 8  # Of a device.
-# What grows with the devices, and what is divided among all of them.
+ROWS = 8  # Per device.
+# The mesh of each layout, by the number of devices.
 LAYOUTS = {
   'data': lambda count: {'data': count},
   'fsdp': lambda count: {'data': 1, 'fsdp': count},
@@ -50,7 +50,7 @@ def main(quick: bool = False) -> None:
   """Measures both.
 
   Args:
-    quick: Takes few layers, one device and two, to see that everything runs.
+    quick: Use few layers on one and two devices, to check that everything runs.
   """
   depths, turns = ((1, 4), 1) if quick else ((12, 48), 5)
   counts = (1, 2) if quick else (1, 2, 4, 8)
@@ -68,9 +68,9 @@ def main(quick: bool = False) -> None:
 
 
 def compiling(depths: tuple[int, int], turns: int) -> dict[str, Any]:
-  """Returns the seconds that a step of GPT-2 takes to compile, by its depth.
+  """Returns the seconds to compile a step of GPT-2, by depth.
 
-  Each is compiled `turns` times, in turn; `ratio` is that of the medians.
+  Each is compiled `turns` times, in turns; `ratio` is that of the medians.
   """
   imagined.provide({'kind': 'mesh'}, 1)
   seconds = {depth: [] for depth in depths}
@@ -91,7 +91,7 @@ def compiling(depths: tuple[int, int], turns: int) -> dict[str, Any]:
 
 
 def scaled(layout: str, count: int) -> dict[str, Any]:
-  """Returns what a step takes of each of so many devices, for as much to do."""
+  """Returns communication and memory of a step per device, at equal load."""
   parallel = {f'parallel.{k}': v for k, v in LAYOUTS[layout](count).items()}
   changes = {'batch_size': ROWS * count, **parallel}
   config = configure(SMALL | changes)

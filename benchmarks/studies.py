@@ -1,4 +1,4 @@
-"""Runs the studies of configs/compare anew, and keeps what they found.
+"""Runs the studies of configs/compare, and saves their results.
 
   python -m benchmarks.studies --data=DIR --only=families
 
@@ -6,8 +6,8 @@ DIR has wikitext2/train.txt and valid.txt, blimp/BLiMP.zip, sst2/train.tsv and
 dev.tsv. Adds NAME.json to benchmarks/results/studies: the report.json of
 `experiments.compare`, with numbers rounded and the folder of data called DIR;
 and its tables to the study's page of docs/studies.
-Half an hour to an hour each on 2 cores; the runs stay in --workdir, and the same
-command again goes on with them.
+Each takes half an hour to an hour on 2 cores; runs stay in --workdir, where the
+same command resumes them.
 """
 
 import json
@@ -43,13 +43,13 @@ def main(
   workdir: str = 'runs/studies',
   out: str = str(RESULTS),
 ) -> None:
-  """Runs the studies, or some, and keeps their reports.
+  """Runs the studies, or some, and saves their reports.
 
   Args:
     data: The folder of the data.
-    only: Names of files of configs/compare; all if none is given.
+    only: Names of files of configs/compare; by default all.
     workdir: Where the runs and the whole reports are.
-    out: The folder of what is kept.
+    out: The folder for the results.
   """
   for name in only:
     if name not in STUDIES:
@@ -79,7 +79,7 @@ def main(
 
 
 def anonymous(value: Any, folder: str) -> Any:
-  """Returns what JSON holds with DIR for a folder that a path begins with."""
+  """Returns a JSON value with a leading folder of paths replaced by DIR."""
   if isinstance(value, dict):
     return {key: anonymous(item, folder) for key, item in value.items()}
   if isinstance(value, list):
@@ -90,7 +90,7 @@ def anonymous(value: Any, folder: str) -> Any:
 
 
 def rounded(value: Any) -> Any:
-  """Returns what JSON holds with `DIGITS` significant digits of each number."""
+  """Returns a JSON value with numbers of `DIGITS` significant digits."""
   if isinstance(value, dict):
     return {key: rounded(item) for key, item in value.items()}
   if isinstance(value, list):

@@ -1,10 +1,10 @@
-"""Puts what a study found on its page of docs/studies.
+"""Updates the pages of docs/studies with the results of the studies.
 
   python -m benchmarks.study_pages
 
-A page asks the study's question and says what was found; between two marks are
+A page states the question of its study and its findings; between two marks are
 the tables of benchmarks/results/studies/NAME.json and a picture, which are
-made here and not by hand. `benchmarks.studies` does this for what it has run.
+generated here. `benchmarks.studies` does this for the studies that it runs.
 """
 
 import json
@@ -25,19 +25,19 @@ FIRST, LAST = '<!-- The report begins. -->', '<!-- The report ends. -->'
 
 
 def main() -> None:
-  """Writes all of them anew, each from what is kept of its study."""
+  """Updates all pages from the saved results of their studies."""
   for page in sorted(PAGES.glob('*.md')):
     write(page, json.loads((RESULTS / f'{page.stem}.json').read_text()))
 
 
 def write(page: pathlib.Path, found: Mapping[str, Any]) -> None:
-  """Replaces what is between the marks of a page, and draws its picture."""
+  """Replaces the text between the marks of a page, and draws its picture."""
   draw(found, page.with_suffix('.png'))
   page.write_text(renewed(page.read_text(), page.stem, found))
 
 
 def renewed(text: str, name: str, found: Mapping[str, Any]) -> str:
-  """Returns the text of a page with the tables of what was found."""
+  """Returns the text of a page with its tables updated."""
   before, first, rest = text.partition(FIRST)
   _, last, after = rest.partition(LAST)
   if not (first and last):
@@ -50,7 +50,7 @@ def renewed(text: str, name: str, found: Mapping[str, Any]) -> str:
 
 
 def draw(found: Mapping[str, Any], target: pathlib.Path) -> None:
-  """Draws the losses by what the budget counts, or else by tokens."""
+  """Plots the losses by the unit of the budget, or else by tokens."""
   unit = found['study']['unit']
   axis = unit if unit in report.AXES else 'tokens'
   series = {n: curve[axis] for n, curve in found['curves']['loss'].items()}
@@ -59,7 +59,7 @@ def draw(found: Mapping[str, Any], target: pathlib.Path) -> None:
 
 
 def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
-  """Returns the parts of a page that are made of a report."""
+  """Returns the parts of a page that are generated from a report."""
   study = found['study']
   scores = tables.score_table(
     found, [*found['comparable'], *found['not_comparable']]
@@ -95,7 +95,7 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def differences(found: Mapping[str, Any]) -> tables.Table:
-  """Returns how each variant differs from the first, with its intervals."""
+  """Returns the differences of variants from the first, with intervals."""
   base = next(iter(found['terms']))
   rows: dict[tuple[str, str], dict[str, str]] = {}
   for each in found['intervals']:
@@ -115,7 +115,7 @@ def differences(found: Mapping[str, Any]) -> tables.Table:
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-  """Returns a table, names to the left and numbers to the right."""
+  """Returns a Markdown table, the first column to the left, others right."""
   lines = [header, ['---'] + ['---:'] * (len(header) - 1), *rows]
   return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 

@@ -1,12 +1,12 @@
-"""Measures a training step beside PyTorch's, in turns, on the same machine.
+"""Measures a training step against PyTorch's, in turns, on the same machine.
 
   python -m benchmarks.train_step --only=bert_mini --only=gpt_nano
-      Some minutes a model, and most of that until PyTorch has compiled. Needs
-      torch and transformers. Adds to benchmarks/results/train_step.json, whose
-      new part is the last line of stdout.
+      A few minutes per model, most of them for PyTorch to compile. Needs torch
+      and transformers. Results are merged into
+      benchmarks/results/train_step.json, and are the last line of stdout.
 
-Each contender is a process of its own, so that neither's threads or memory are
-in the other's way, and only the one whose turn it is runs.
+Each contender runs in its own process, so that their threads and memory do not
+interfere, and idles during the turns of others.
 """
 
 import contextlib
@@ -34,15 +34,16 @@ def main(
   turns: int = 15,
   out: str = str(RESULTS),
 ) -> None:
-  """Measures each model, and keeps what was measured.
+  """Measures each model, and saves the results.
 
   Args:
-    only: Names of `benchmarks.cases`; all that have a goal if none is given.
-    dropout: Rates, of embeddings, attention and branches alike.
-    dtype: Of the computation: float32, or bfloat16 (PyTorch's autocast).
-    ways: Who takes part.
-    turns: How many each has.
-    out: The file that the results are added to; '' for none.
+    only: Names of `benchmarks.cases`; by default all that have a goal.
+    dropout: Dropout rates, the same for embeddings, attention and branches.
+    dtype: The dtype of the computation: float32, or bfloat16 (PyTorch's
+      autocast).
+    ways: The contenders.
+    turns: The number of turns of each.
+    out: The file that results are added to; '' for none.
   """
   known = CASES | TINY
   for name in only:
@@ -68,7 +69,7 @@ def measure(
   ways: Sequence[str],
   turns: int,
 ) -> dict[str, Any]:
-  """Returns medians of what the ways took, and ratios turn by turn."""
+  """Returns the median times of the contenders, and ratios by turn."""
   told = {'case': name, 'dropout': dropout, 'dtype': dtype}
   with contextlib.ExitStack() as stack:
     turn_of = {
@@ -77,7 +78,7 @@ def measure(
       )
       for way in ways
     }
-    about = {way: turn() for way, turn in turn_of.items()}  # Compiles, too.
+    about = {way: turn() for way, turn in turn_of.items()}  # Also compiles.
     taken = interleaved.seconds(turn_of, turns)
   step = {
     way: [seconds / about[way]['steps'] for seconds in times]
@@ -107,7 +108,7 @@ def measure(
 
 
 def keep(path: pathlib.Path, measured: dict[str, Any]) -> None:
-  """Adds to the results in a file."""
+  """Merges results into a file."""
   known = json.loads(path.read_text()) if path.exists() else {}
   path.write_text(json.dumps(known | measured, indent=2) + '\n')
 

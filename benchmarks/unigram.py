@@ -1,11 +1,10 @@
-"""What counting words achieves on the tokens that a run is scored on.
+"""The loss of a unigram model on the tokens that a run is scored on.
 
   python -m benchmarks.unigram --workdir=runs/bert
 
-The cross-entropy, in nats a token, of the training text's token frequencies on
-the very tokens of the validation set that the model was asked for: special
-tokens, which no text holds, are left out. A model that has learned anything of
-context is below it.
+This is the cross-entropy, in nats per token, of the token frequencies of the
+training text on the same validation targets as the model's, except special
+tokens, which no text has. A model that has learned to use context is below it.
 """
 
 import argparse
@@ -23,7 +22,7 @@ BATCH = 64
 
 
 def cross_entropy(config: Mapping[str, Any]) -> dict[str, float]:
-  """Returns nats a token, and how many tokens that was measured on."""
+  """Returns the nats per token, and the number of tokens measured."""
   parts = assemble(config)
   vocabulary = parts.dataset.tokenizer.vocabulary
   is_text = np.ones(vocabulary.size, bool)
@@ -32,7 +31,7 @@ def cross_entropy(config: Mapping[str, Any]) -> dict[str, float]:
     np.bincount(store.tokens, minlength=vocabulary.size)
     for store in parts.dataset.train
   )
-  counts = (counts + 1.0) * is_text  # One more, so that none is impossible.
+  counts = (counts + 1.0) * is_text  # Add-one smoothing.
   with np.errstate(divide='ignore'):
     nats = -np.log(counts / counts.sum())
   batch_at, count = feed(parts, 'validation', BATCH)

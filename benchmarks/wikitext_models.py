@@ -1,7 +1,7 @@
-"""A small GPT and a small BERT of WikiText-2, of which other benchmarks are.
+"""A small GPT and a small BERT of WikiText-2, for other benchmarks.
 
-Both have 4 layers of 256 and learn from as many tokens of the same text, as the
-variants `wikitext` of configs/gpt.py and configs/bert.py say, but for longer.
+Both have 4 layers of 256 and train on as many tokens of the same text, with the
+variants `wikitext` of configs/gpt.py and configs/bert.py, but for longer.
 """
 
 import pathlib
@@ -26,13 +26,13 @@ def text(archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 def train(
   family: str, archive: pathlib.Path, workdir: pathlib.Path, steps: int = 0
 ) -> pathlib.Path:
-  """Returns the workdir of a model, which is trained if it is not yet.
+  """Returns the workdir of a model, trained if needed.
 
   Args:
     family: 'gpt' or 'bert'.
-    archive: With train.txt and valid.txt.
-    workdir: Where the model is, or shall be.
-    steps: Of a trial; 0: `NUM_STEPS`.
+    archive: The archive with train.txt and valid.txt.
+    workdir: The workdir of the model.
+    steps: The steps of a trial; 0 means `NUM_STEPS`.
   """
   folder = text(archive, workdir.parent / 'wikitext2')
   settings = {

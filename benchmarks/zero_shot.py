@@ -1,13 +1,13 @@
-"""Asks a small GPT and a small BERT for minimal pairs and a text's perplexity.
+"""Scores a small GPT and a small BERT on minimal pairs and perplexity.
 
   python -m benchmarks.zero_shot --data=DIR
 
 DIR has wikitext2/wikitext2_train_valid.zip, wikitext2/test.txt and
 blimp/BLiMP.zip. Both models are trained first, in --workdir; then all 67
 paradigms of BLiMP are scored, and the perplexity of the GPT on the test set.
-Writes benchmarks/results/zero_shot.json, which is the last line of stdout, or
-with --steps or --limit (a trial) nothing. Two hours on 2 cores; the same command
-again goes on with what is in --workdir.
+Writes benchmarks/results/zero_shot.json, unless with --steps or --limit (a
+trial), and prints it as the last line of stdout. Two hours on 2 cores; the same
+command resumes the work in --workdir.
 """
 
 import json
@@ -33,14 +33,14 @@ def main(
   limit: int = 0,
   out: str = str(RESULTS),
 ) -> None:
-  """Trains and asks them.
+  """Trains and scores the models.
 
   Args:
     data: The folder of the data.
     workdir: Where the models are.
-    steps: A trial of so many, of which nothing is kept.
-    limit: How many pairs of each paradigm, or articles; 0: all.
-    out: The file that is written; '' for none.
+    steps: A trial of this many steps, whose results are not saved.
+    limit: The most pairs of each paradigm, or articles; 0 means all.
+    out: The file to write; '' for none.
   """
   root, there = pathlib.Path(workdir), pathlib.Path(data)
   archive = there / wikitext_models.FILES
@@ -64,7 +64,7 @@ def main(
 
 
 def trained(model: pathlib.Path) -> dict[str, Any]:
-  """Returns the best evaluation of a run, after which step, by which code."""
+  """Returns the step and loss of a run's best evaluation, and its commit."""
   lines = run_log.read(model / 'metrics.jsonl')
   evals = [line for line in lines if line['split'] == 'eval']
   best = min(evals, key=lambda line: line['loss'])
@@ -75,7 +75,7 @@ def trained(model: pathlib.Path) -> dict[str, Any]:
 def score(
   model: pathlib.Path, name: str, asked: list[str], limit: int
 ) -> dict[str, Any]:
-  """Returns what `experiments.score` says of a model, now or before."""
+  """Returns the output of `experiments.score` for a model, run if needed."""
   path = model / 'scores' / f'{name}-{limit}.json'
   if not path.exists():
     path.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""BERT: pre-training with masked tokens and next sentences (Devlin et al. 2019).
+"""BERT: pretraining with masked tokens and next sentences (Devlin et al. 2019).
 
   python -m experiments.train --config=configs/bert.py --workdir=runs/bert
-      The demo: a BERT of 4 layers on the English prose that every Python has.
+      The demo: a BERT of 4 layers on English prose that ships with Python.
 
   python -m experiments.train --config=configs/bert.py:wikitext \\
       --workdir=runs/bert --config.data.path='wikitext2/*.txt'
@@ -11,9 +11,9 @@
   ... --config=configs/bert.py:base --config.data.path='wikipedia/*.jsonl.gz' \\
       --config.data.tokenizer=bert-base-uncased/vocab.txt
       As published: a million steps of 256 rows, of 128 tokens and, for the last
-      tenth, of 512; ten static masks a row. Not run here.
+      tenth, of 512; ten static masks per row. Not run here.
 
-Variants: demo (default), debug, wikitext, and every published size by its name,
+Variants: demo (default), debug, wikitext, and every published size by name,
 such as base, large-cased or base-chinese.
 """
 
@@ -59,7 +59,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.objective.next_sentence = False
     config.data.update(source='wikitext', packing='sentences', length=64)
     config.data.update(vocab_size=8192, duplicates=0)
-    # With dropout it stays at the loss of counted words for longer than that.
+    # With dropout it would not get below the unigram loss in so many steps.
     config.model.update(embedding_dropout=0.0, attention_dropout=0.0)
     config.model.update(residual_dropout=0.0)
     config.optimizer.update(learning_rate=5e-4, warmup_steps=300)

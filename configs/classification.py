@@ -3,11 +3,11 @@
   python -m experiments.train --config=configs/classification.py:sst2 \\
       --workdir=runs/sst2 --config.data.train=SST-2/train.tsv \\
       --config.data.validation='' --config.data.test=SST-2/dev.tsv
-      A BERT of 4 layers of 256, from nothing, minutes on 2 CPU cores.
+      A BERT of 4 layers of 256, from scratch, in minutes on 2 CPU cores.
 
   ... --config.init_from=runs/bert
-      The same from a model of one's own, or from a directory of Hugging Face:
-      sizes and tokenizer are then that model's.
+      The same from a run of your own, or from a Hugging Face directory: sizes
+      and tokenizer are then those of that model.
 
   ... --config=configs/classification.py:mine \\
       --config.data.format=jsonl --config.data.train=mine.jsonl
@@ -15,12 +15,12 @@
 
   ... --config=configs/classification.py:sst2,roberta \\
       --config.init_from=DIR/roberta-base --config.seeds=5
-      As its authors fine-tune it: bert, roberta, gpt (GPT-1) or t5 after the
-      name of the data. The sizes and the tokenizer are those of init_from; T5
-      writes the answer. See docs/tasks.md for what is published and what not.
+      Fine-tuned as by its authors: bert, roberta, gpt (GPT-1) or t5 after the
+      name of the data. Sizes and tokenizer are those of init_from; T5 writes
+      the answer. docs/tasks.md says which settings are published.
 
 Variants: mine (default), debug, chnsenticorp, and GLUE's cola, sst2, mrpc, qqp,
-stsb, mnli, qnli, rte, wnli; each with a family after a comma, or without.
+stsb, mnli, qnli, rte, wnli; each optionally followed by a comma and a family.
 """
 
 from ml_collections import config_dict
@@ -30,7 +30,7 @@ VARIANTS = ('mine', 'debug', 'chnsenticorp', *GLUE)
 BEST = {'cola': 'matthews', 'stsb': 'spearman'}
 FAMILIES = ('bert', 'roberta', 'gpt', 't5')
 
-# How many examples there are for training, where epochs are published.
+# The number of training examples, for published numbers of epochs.
 EXAMPLES = {
   'cola': 8551,
   'sst2': 67_349,
@@ -55,7 +55,7 @@ ROBERTA = {
   'stsb': (2e-5, 16, 214, 3598),
 }
 # What T5 reads, and what it writes for the labels 0 and 1 (Raffel et al. 2020,
-# appendix D); of others it writes the label.
+# appendix D); without these, it writes the label.
 T5 = {
   'cola': ('cola sentence: {text}', 'unacceptable', 'acceptable'),
   'sst2': ('sst2 sentence: {text}', 'negative', 'positive'),
@@ -113,7 +113,7 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
   if variant == 'chnsenticorp':
     config.num_steps = 1000
     config.model.vocab_size = None
-    config.data.vocab_size = 6000  # 4,700 characters, and what else there is.
+    config.data.vocab_size = 6000  # 4,700 characters, plus other tokens.
   if variant == 'stsb':
     config.objective.regression = True
   config.optimizer = config_dict.create(
@@ -141,7 +141,7 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
 
 
 def fine_tune(config: config_dict.ConfigDict, data: str, family: str) -> None:
-  """Sets what the authors of a model have published for fine-tuning it."""
+  """Applies the fine-tuning settings that a model's authors published."""
   epochs, warmup = {
     'bert': (3, 0.1),  # Devlin et al. 2019, A.3; run_classifier.py.
     'roberta': (10, 0.06),  # Liu et al. 2019, table 10.

@@ -1,22 +1,22 @@
-"""Dialogue and instructions: the loss is on the replies alone.
+"""Dialogue and instructions: the loss is only on the replies.
 
   python -m experiments.train --config=configs/dialogue.py:dailydialog \\
       --workdir=runs/dialogue --config.data.train=dailydialog/train.zip \\
       --config.data.validation=dailydialog/validation.zip
   python -m experiments.chat --workdir=runs/dialogue
-      A GPT of 4 layers of 256 reads the last turns, and writes what follows:
-      75,000 replies. `unigram_loss` is what counting words achieves on them.
+      A GPT of 4 layers of 256 reads the last turns, and writes the reply:
+      75,000 replies. `unigram_loss` is the loss of a unigram model on them.
 
   ... --config=configs/dialogue.py:dailydialog,t5
-      A T5 instead, whose encoder reads the turns; so of every variant.
+      A T5 instead, whose encoder reads the turns; works for every variant.
 
   ... --config=configs/dialogue.py:kdconv \\
       --config.data.train='kdconv_zh/*.json'
-      Chinese, the speakers marked by 用户： and 助手：; a tenth is held out.
+      Chinese, with speakers marked 用户： and 助手：; a tenth is held out.
 
   ... --config=configs/dialogue.py:instructions \\
       --config.init_from=gpt2 --config.data.train=instruction-data.json
-      Instructions and their answers, as files of Alpaca have them.
+      Instructions and their answers, in Alpaca's format.
 
   ... --config=configs/dialogue.py:mine --config.data.train=mine.jsonl
       Lines such as {"turns": ["Hi.", "Hello!"]}.
@@ -36,7 +36,7 @@ FORMATS = {
   'debug': 'jsonl',
 }
 VARIANTS, FAMILIES = (*FORMATS,), ('t5',)
-PEOPLE = ('dailydialog', 'kdconv')  # Both speakers are worth learning from.
+PEOPLE = ('dailydialog', 'kdconv')  # The turns of both speakers are targets.
 
 
 def get_config(variant: str = 'mine') -> config_dict.ConfigDict:

@@ -1,18 +1,18 @@
-"""Named entities: words with tags, of CoNLL and of files of your own.
+"""Named entity recognition: words with tags, of CoNLL or your own files.
 
   python -m experiments.train --config=configs/entities.py:resume \\
       --workdir=runs/resume --config.data.train=train.char.bmes \\
       --config.data.validation=dev.char.bmes --config.data.test=test.char.bmes
-      Chinese, by its characters: a BERT of 4 layers of 128 from nothing, whose
-      places are distances. F1 of the test set 91.2 (3 seeds, 90.8 to 91.6), each
-      3 minutes of processor time. The step is chosen by the development set; so
-      were the settings, but test scores of two earlier ones had been seen.
+      Chinese, by characters: a BERT of 4 layers of 128 from scratch, with
+      relative positions. Test F1 is 91.2 (3 seeds, 90.8 to 91.6), each 3
+      minutes of processor time. The step is chosen on the development set, and
+      so were the settings, after test scores of two earlier ones had been seen.
 
   python -m experiments.train --config=configs/entities.py:conll2003 \\
       --workdir=runs/conll2003 --config.init_from=bert-base-cased
-      Devlin et al. (2019, 5.3): from a directory of Hugging Face, or a workdir.
+      Devlin et al. (2019, 5.3): from a Hugging Face directory, or a workdir.
       Not run here; they report an F1 of 92.4 for BERT base, with the document
-      around each sentence, which is not read here.
+      context of each sentence, which is not read here.
 
   ... --config=configs/entities.py:wnut17 \\
       --config.data.train=wnut17train.conll \\
@@ -20,14 +20,14 @@
       --config.data.test=emerging.test.annotated
 
   ... --config=configs/entities.py:mine --config.data.train=mine.conll
-      A word and its tag a line, a blank line after each sentence; or with
+      A word and its tag per line, a blank line after each sentence; or with
       --config.data.format=jsonl {"words": ["Ann", "sang"], "tags": ["B-person",
       "O"]}.
 
   ... --config.model.name=t5 --config.model.preset=small \\
       --config.objective.name=answers --config.data.tokenizer=bpe \\
       --config.data.end_of_text=True
-      A T5 that writes `person: Ann; location: Paris`; a gpt does it, too. With
+      A T5 that writes `person: Ann; location: Paris`; a gpt can do so too. With
       objective tags both have the head of a BERT.
 
 Variants: mine (default), debug, conll2003, wnut17, resume.
@@ -86,9 +86,9 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
     config.model.update(head_dim=32, position='relative', norm_position='pre')
     config.model.update(embedding_dropout=0.2, residual_dropout=0.2)
     config.model.attention_dropout = 0.0
-    # The characters are as many tokens; 4 sentences end within an entity. Widths
-    # are few, lest a long sentence count for less in a batch of its like; which
-    # of these settings helps was not tried one by one.
+    # Each character is a token; 4 sentences end within an entity. There are few
+    # bucket widths, lest long sentences, batched together, count for less. The
+    # settings were not ablated one by one.
     config.data.update(
       vocab_size=1796, on_error='skip', length=64, buckets=(32,)
     )

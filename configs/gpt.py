@@ -1,22 +1,22 @@
 """GPT: pre-training with next-token prediction.
 
   python -m experiments.train --config=configs/gpt.py --workdir=runs/demo
-      The demo: English prose that every Python has. 4 minutes on 2 CPU cores.
+      The demo: English prose that ships with Python. 4 minutes on 2 CPU cores.
 
   python -m experiments.train --config=configs/gpt.py:nano --workdir=runs/nano \\
       --config.data.path=tinyshakespeare/input.txt
-      nanoGPT's CPU settings: 1.88 nats a character or less on the last tenth of
-      the text after 2000 steps; 3 minutes on 2 CPU cores.
+      nanoGPT's CPU settings: 1.88 nats per character or less on the last tenth
+      of the text after 2000 steps; 3 minutes on 2 CPU cores.
 
   ... --config=configs/gpt.py:gpt2 --config.data.path='openwebtext/*.jsonl.gz'
       GPT-2 124M with nanoGPT's settings: 600k steps of half a million tokens.
       Not run here; nanoGPT reports 2.85 nats on OpenWebText, 4 days, 8 A100.
 
   ... --config=configs/gpt.py:wikitext --config.data.path='wikitext2/*.txt'
-      As large as configs/bert.py:wikitext, with as many tokens of the same text.
+      As large as configs/bert.py:wikitext, on as many tokens of the same text.
 
-Variants: demo (default), debug, nano, baby, wikitext, article, and every size of GPT-1, 2
-and 3 by its name, such as gpt2-xl or gpt3-1.3b.
+Variants: demo (default), debug, nano, baby, wikitext, article, and every size
+of GPT-1, 2 and 3 by name, such as gpt2-xl or gpt3-1.3b.
 """
 
 from ml_collections import config_dict
@@ -53,7 +53,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
 
   if variant == 'gpt1':
     config.data.update(vocab_size=40_478, length=512)
-  if variant.startswith(('gpt2', 'gpt3')):  # As nanoGPT: it is one epoch.
+  if variant.startswith(('gpt2', 'gpt3')):  # As nanoGPT, for a single epoch.
     config.model.update(embedding_dropout=0.0, attention_dropout=0.0)
     config.model.update(residual_dropout=0.0)
   if variant in small or variant == 'article':
@@ -67,8 +67,8 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.optimizer.update(learning_rate=1e-3, end_learning_rate=1e-4)
     config.optimizer.update(warmup_steps=100, b2=0.99)
   if variant == 'nano':
-    # nanoGPT's own choices, no biases and smaller weights at the branches'
-    # ends, end 0.03 nats higher.
+    # nanoGPT's own choices, no biases and scaled initialization of residual
+    # projections, end 0.03 nats higher.
     config.model.update(use_bias=True, scale_residual_init=False)
   if variant == 'baby':
     config.update(num_steps=5000, batch_size=64)

@@ -1,20 +1,20 @@
-"""Answers that stand in a text: SQuAD, and files of your own like it.
+"""Extractive question answering: SQuAD, or your own files like it.
 
   python -m experiments.train --config=configs/question_answering.py:squad \\
       --workdir=runs/squad --config.init_from=bert-base-uncased \\
       --config.data.train=train-v1.1.json --config.data.validation=dev-v1.1.json
-      Devlin et al. (2019, 4.2): from a directory of Hugging Face, or a workdir.
-      Not run here; they report an F1 of 88.5 for BERT base. With squad2 the
-      score `best_f1_thresh` says what to set config.task.null_threshold to.
+      Devlin et al. (2019, 4.2): from a Hugging Face directory, or a workdir.
+      Not run here; they report an F1 of 88.5 for BERT base. With squad2, set
+      config.task.null_threshold to the score `best_f1_thresh`.
 
   ... --config=configs/question_answering.py:newwiki \\
       --config.data.train=squadshifts_newwiki/new_wiki_v1.0.json
-      A small BERT from nothing; a tenth of the articles is held out. Minutes on
+      A small BERT from scratch; a tenth of the articles is held out. Minutes on
       2 CPU cores.
 
   ... --config=configs/question_answering.py:xquad \\
       --config.data.train=xquad/xquad.zh.json
-      Chinese, by its characters; of German --config.task.version=1.1.
+      Chinese, by characters; for German set --config.task.version=1.1.
 
   ... --config.model.name=t5 --config.objective.name=answers
       A T5 that writes the answers, or a gpt; with objective span both have the
@@ -27,7 +27,7 @@ xquad.
 from ml_collections import config_dict
 
 VARIANTS = ('mine', 'debug', 'squad', 'squad2', 'newwiki', 'xquad')
-# Questions of two epochs: 87,599 and 130,319 in batches of 24.
+# Two epochs of 87,599 and 130,319 questions in batches of 24.
 STEPS = {'squad': 7299, 'squad2': 10_859}
 VERSIONS = {'squad2': '2.0', 'xquad': 'cmrc'}
 

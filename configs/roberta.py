@@ -1,4 +1,4 @@
-"""RoBERTa: BERT trained for longer, on masks drawn anew (Liu et al. 2019).
+"""RoBERTa: BERT trained for longer, with dynamic masking (Liu et al. 2019).
 
   python -m experiments.train --config=configs/roberta.py:wikitext \\
       --workdir=runs/roberta --config.data.path='wikitext2/*.txt'
@@ -8,7 +8,7 @@
   ... --config=configs/roberta.py:base --config.data.path='books/*.jsonl.gz' \\
       --config.data.tokenizer=roberta-base
       As published: 500k steps of 8192 rows of 512 tokens, full sentences, no
-      next sentence to be predicted. Not run here.
+      next-sentence prediction. Not run here.
 
 Variants: base (default), large, wikitext, debug.
 """
@@ -55,7 +55,7 @@ def get_config(variant: str = 'base') -> config_dict.ConfigDict:
     config.model.update(num_layers=4, num_heads=4, embed_dim=256, mlp_dim=1024)
     config.model.update(dtype='float32', vocab_size=8192, max_len=128)
     config.data.update(source='wikitext', vocab_size=8192, length=64)
-    # With dropout it stays at the loss of counted words for longer than that.
+    # With dropout it would not get below the unigram loss in so many steps.
     config.model.update(embedding_dropout=0.0, attention_dropout=0.0)
     config.model.update(residual_dropout=0.0)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=300)

@@ -1,4 +1,4 @@
-"""Summaries, with a T5 that was pre-trained, or from nothing.
+"""Summarisation, with a pretrained T5 or from scratch.
 
   python -m experiments.train --config=configs/summarisation.py:cnn_dailymail \\
       --workdir=runs/cnn_dailymail --config.init_from=t5-small
@@ -48,7 +48,7 @@ def get_config(variant: str = 'mine') -> config_dict.ConfigDict:
     tokenizer='unigram',
     vocab_size=32_000 if published else 8192,
     length=512,
-    # T5 has 512 of CNN / Daily Mail; those of XSum are one sentence.
+    # T5 uses 512 for CNN / Daily Mail; summaries of XSum are one sentence.
     target_length=512 if variant == 'cnn_dailymail' else 128,
   )
   config.optimizer = config_dict.create(

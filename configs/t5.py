@@ -10,8 +10,8 @@
       As in the paper's section 3.1: 2^19 steps of 128 rows of 512 tokens, of
       which 15% are noise in spans of 3. Not run here.
 
-Variants: small (default), every size of version 1.0 and 1.1 by its name, such
-as base, 3b or v1.1-xl; wikitext, debug.
+Variants: small (default), every size of version 1.0 and 1.1 by name, such as
+base, 3b or v1.1-xl; wikitext, debug.
 """
 
 from ml_collections import config_dict

@@ -2,12 +2,12 @@
 
   python -m experiments.train --config=configs/transformer.py:debug \\
       --workdir=runs/transformer
-      2 + 2 layers of 32 on the English prose that every Python has.
+      2 + 2 layers of 32 on English prose that ships with Python.
 
   ... --config=configs/transformer.py:base --config.data.path='text/*.jsonl.gz'
       The paper's sizes, optimizer and label smoothing: 100k steps of about
-      25,000 tokens (big: 300k), here of text whose beginning is read and whose
-      rest is written, instead of a translation. Not run here.
+      25,000 tokens (big: 300k), here of text whose beginning is the source and
+      whose rest is the target, instead of a translation. Not run here.
 
 Variants: base (default), big, debug.
 """

@@ -1,4 +1,4 @@
-"""Translation, from nothing or with a model that was pre-trained.
+"""Translation, from scratch or with a pretrained model.
 
   python -m experiments.train --config=configs/translation.py:multi30k \\
       --workdir=runs/multi30k --config.data.train='multi30k/train.{en,de}.gz' \\
@@ -16,7 +16,7 @@
 
   ... --config=configs/translation.py:mine \\
       --config.data.train=mine.tsv --config.task.target_language=fr
-      Lines of two texts with a tab between; data.format says what else.
+      Lines of two texts separated by a tab; data.format has other formats.
 
 Variants: mine (default), multi30k, tatoeba, wmt14, t5, debug.
 """

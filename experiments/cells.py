@@ -1,7 +1,7 @@
-"""The runs of a comparison: each is commands that a user could type.
+"""The runs of a comparison, as commands that a user could type.
 
-A run that has ended is never started again, and one that was cut off goes on
-where it was; so does what is asked of it.
+A finished run is never started again, and an interrupted one resumes; the same
+holds for its scores.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ CACHE = 'JAX_COMPILATION_CACHE_DIR'
 FAILED = 'failed.json'
 STOPPED = 'stopped'
 POLL = 0.5  # Seconds.
-LAST_LINES = 15  # Of what a command said before it failed.
+LAST_LINES = 15  # Log lines to keep of a command that failed.
 BUSY = 'Another process trains in'  # One that outlived an earlier call.
 
 
 @contextlib.contextmanager
 def compiled_once() -> Iterator[None]:
-  """The context in which what one command has compiled the next ones find.
+  """A context in which commands reuse what earlier ones have compiled.
 
-  From a cache of its own, where JAX is told of none.
+  Uses a temporary cache unless one is configured for JAX.
   """
   if os.environ.get(CACHE):
     yield
@@ -51,12 +51,12 @@ def compiled_once() -> Iterator[None]:
 def train(
   variant: Variant, fields: Mapping[str, Any], workdir: pathlib.Path
 ) -> dict[str, Any] | None:
-  """Returns the last evaluation of a run; None: it failed, and is told so.
+  """Trains a run; returns its last evaluation, or None if it failed.
 
   Args:
-    variant: That is trained.
-    fields: Of its config, beside its own.
-    workdir: Of the run.
+    variant: The variant to train.
+    fields: Config fields in addition to the variant's own.
+    workdir: The workdir of the run.
   """
   argv = [f'--config={variant.config}', f'--workdir={workdir}']
   argv += flags({**variant.overrides, **fields, 'log.boards': ()})
@@ -64,12 +64,12 @@ def train(
 
 
 def score(asked: Score, data: pathlib.Path, workdir: pathlib.Path) -> None:
-  """Keeps what a run scores, each answer included, if that does not fail.
+  """Scores a run and saves the result, including each answer.
 
   Args:
-    asked: Of the last checkpoint, and of those before if a curve is wanted.
+    asked: The score: of the last checkpoint, and of earlier ones for a curve.
     data: The folder of the data.
-    workdir: Of the run.
+    workdir: The workdir of the run.
   """
   path = workdir / 'scores' / f'{asked.name}.json'
   path.parent.mkdir(exist_ok=True)
@@ -91,12 +91,12 @@ def score(asked: Score, data: pathlib.Path, workdir: pathlib.Path) -> None:
 def fine_tune(
   task: Task, workdir: pathlib.Path, seed: int
 ) -> dict[str, Any] | None:
-  """Returns how a run does after it was fine-tuned; None: that failed.
+  """Fine-tunes a run; returns its scores, or None if that failed.
 
   Args:
-    task: What for.
-    workdir: Of the run.
-    seed: Of the fine-tuning.
+    task: The task to fine-tune for.
+    workdir: The workdir of the run.
+    seed: The seed of the fine-tuning.
   """
   target = workdir / 'tasks' / task.name
   fields = {**task.overrides, 'init_from': str(workdir), 'seed': seed}
@@ -106,10 +106,10 @@ def fine_tune(
 
 
 def output(name: str, argv: Sequence[str]) -> dict[str, Any]:
-  """Returns the JSON that a command prints, which must not fail.
+  """Returns the JSON that a command prints.
 
   Raises:
-    UserError: It has, and says so.
+    UserError: The command failed; has its last line.
   """
   done = subprocess.run(
     [sys.executable, '-m', f'experiments.{name}', *argv],
@@ -130,15 +130,15 @@ def once(
   place: pathlib.Path,
   stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any] | None:
-  """Returns the JSON that a command prints, kept in `path`; None: it failed.
+  """Returns the JSON that a command prints, saved to `path`; None if it failed.
 
   Args:
-    path: Where it is kept; if it is there, the command is not run.
-    name: Of the command.
+    path: Where the JSON is saved; if it exists, the command is not run.
+    name: The name of the command.
     argv: Its arguments.
-    place: Where its log goes, and what it said if it failed.
-    stop: Asked again and again whether it is to be stopped, after which it has
-      neither failed nor ended: None is returned.
+    place: The folder for its log, and for a report if it fails.
+    stop: Polled for whether to stop the command. If it stops, it has neither
+      failed nor finished, and None is returned.
   """
   if path.exists():
     return json.loads(path.read_text())
@@ -169,19 +169,19 @@ def once(
 
 
 def status_of(place: pathlib.Path) -> int:
-  """Returns the status with which the last command in a place failed."""
+  """Returns the exit status of the last failed command in a folder."""
   return json.loads((place / FAILED).read_text())['status']
 
 
 def program(name: str) -> list[str]:
-  """Returns what runs a command, before its arguments."""
+  """Returns the words that run a command, without its arguments."""
   return [sys.executable, '-m', f'experiments.{name}']
 
 
 def _run(
   command: Sequence[str], log: TextIO, stop: Callable[[], bool] | None
 ) -> tuple[int | str, str]:
-  """Returns the status of a command and what it printed; it ends when we do."""
+  """Returns a command's status and output; it is terminated if we are."""
   pipe, stopped = subprocess.PIPE, False
   with subprocess.Popen(command, stdout=pipe, stderr=log, text=True) as child:
     try:
@@ -189,7 +189,7 @@ def _run(
         if not stopped and stop():
           stopped = True
           child.terminate()  # Once: a second signal would not let it save.
-    except BaseException:  # Whatever stops us: a run saves, and goes on later.
+    except BaseException:  # Whatever stops us: a run saves, to resume later.
       child.terminate()
       child.wait()
       raise
@@ -198,7 +198,7 @@ def _run(
 
 
 def _printed(child: subprocess.Popen, seconds: float | None) -> str | None:
-  """Returns what a command has printed; None: it has not ended in that time."""
+  """Returns the output of a command; None if it does not end in that time."""
   with contextlib.suppress(subprocess.TimeoutExpired):
     return child.communicate(timeout=seconds)[0]
   return None
@@ -215,7 +215,7 @@ def flags(fields: Mapping[str, Any]) -> list[str]:
 
 
 def written(value: Any) -> str:
-  """Returns a value as a flag has it.
+  """Returns a value as written in a flag.
 
   >>> [written(value) for value in ((1, 2), None, True, 'a')]
   ['(1, 2)', 'none', 'true', 'a']

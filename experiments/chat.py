@@ -1,11 +1,11 @@
-"""A dialogue with a trained model, in the terminal.
+"""Chats with a trained model in the terminal.
 
 python -m experiments.chat --workdir=runs/dialogue
 python -m experiments.chat --workdir=runs/demo --temperature=0.5 --seed=1
 echo 'How are you?' | python -m experiments.chat --workdir=runs/dialogue
 
-What is typed is answered as the answer grows. /reset begins anew, /quit or the
-end of the input ends.
+Replies are printed as they are generated. /reset starts a new dialogue, /quit
+or the end of the input quits.
 """
 
 import sys
@@ -23,18 +23,18 @@ from lm.tasks.dialogue import check_speakers, prompt
 from lm.types import UserError
 
 COMMANDS = ('/reset', '/quit')
-MOST = 200  # Tokens of a reply of a model that was trained for no length.
+MOST = 200  # The most tokens of a reply, unless set in training.
 
 
 class Manner(NamedTuple):
-  """How a model was trained to talk.
+  """How a model takes part in a dialogue.
 
   Attributes:
-    speakers: What stands before the turns of the user, and of the model.
+    speakers: The marks before the turns of the user and of the model.
     length: The most tokens that it reads.
     max_new_tokens: The most tokens of a reply.
-    context_turns: The most turns that it reads; 0: any number.
-    stop: Texts that end a reply, where it is not the model that ends it.
+    context_turns: The most turns that it reads; 0 means any number.
+    stop: Texts that end a reply, for models that do not end it themselves.
   """
 
   speakers: tuple[str, ...]
@@ -54,21 +54,22 @@ def main(
   speakers: Sequence[str] = (),
   step: int | None = None,
 ) -> None:
-  """Answers each line of the input.
+  """Replies to each line of the input.
 
   Args:
-    workdir: Of a run, or a directory of Hugging Face; or the URL of either. Of
-      a task 'dialogue', or of any GPT or T5.
-    max_new_tokens: How many tokens a reply has at most; by default as many as
-      in training, or 200.
-    temperature: How adventurous: 0 is the likeliest token always, 1 what the
-      model predicts.
-    top_k: Choose from so many likeliest tokens only.
-    top_p: Choose from the likeliest tokens with this probability only.
+    workdir: The workdir of a run, or a Hugging Face directory; or the URL of
+      either. A run of the task 'dialogue', or any GPT or T5.
+    max_new_tokens: The most tokens of a reply; by default as in training, or
+      200.
+    temperature: Sampling temperature: 0 means greedy decoding, 1 samples from
+      the model's own distribution.
+    top_k: Sample only from this many of the likeliest tokens.
+    top_p: Sample only from the likeliest tokens with this total probability.
     seed: The same seed and the same lines give the same replies.
-    speakers: What stands before your turns; given again, before the model's. By
-      default as in training, or 'User: ' and 'Assistant: '.
-    step: Which checkpoint; by default the best, or the newest.
+    speakers: The mark before your turns; repeat it for the model's. By default
+      as in training, or 'User: ' and 'Assistant: '.
+    step: The checkpoint; by default the best, by config.checkpoint.best, or
+      else the newest.
   """
   rules = sampling.settings(temperature, top_k, top_p)
   pretrained = lm.load(workdir, step)
@@ -103,15 +104,15 @@ def manner_of(
   speakers: Sequence[str] = (),
   max_new_tokens: int | None = None,
 ) -> Manner:
-  """Returns how a model talks.
+  """Returns how a model takes part in a dialogue.
 
   Args:
     pretrained: The model.
-    speakers: Other marks than those of its training; (): those.
-    max_new_tokens: The most tokens of a reply; None: as in training.
+    speakers: The marks of the speakers; () means those of its training.
+    max_new_tokens: The most tokens of a reply; None means as in training.
 
   Raises:
-    UserError: It writes nothing, or the marks are no two.
+    UserError: The model generates no text, or there are not two marks.
   """
   model, config = pretrained.model, pretrained.config
   if model.form not in ('causal', 'encoder_decoder'):
@@ -126,7 +127,7 @@ def manner_of(
   check_speakers(speakers, key='--speakers')
   longest, form = model.config.max_len, pretrained.prompt_form
   stop: tuple[str, ...] = ()
-  if not text.answers(model, form):  # It would go on with the next turn.
+  if not text.answers(model, form):  # It would continue with the next turn.
     stop = tuple(f'\n{mark.rstrip()}' for mark in speakers)
   if trained:
     length, most = config['data']['length'], config['data']['target_length']
@@ -139,7 +140,7 @@ def manner_of(
 
 
 def asked(pretrained: Pretrained, manner: Manner, turns: Sequence[str]) -> str:
-  """Returns what the model is given of a dialogue, the user's turn last."""
+  """Returns the prompt for a dialogue whose last turn is the user's."""
   return prompt(
     pretrained.tokenizer,
     turns[-manner.context_turns :],
@@ -149,7 +150,7 @@ def asked(pretrained: Pretrained, manner: Manner, turns: Sequence[str]) -> str:
 
 
 def said(mark: str) -> Iterator[str]:
-  """Yields the lines of the input, each asked for with `mark`."""
+  """Yields the lines of the input, prompting with `mark` for each."""
   while True:
     try:
       yield input(mark)
@@ -162,13 +163,13 @@ def talk(
   reply: Callable[[Sequence[str], int], Iterator[str]],
   mark: str = '',
 ) -> None:
-  """Prints a reply to each line, as it grows.
+  """Prints a reply to each line, as it is generated.
 
   Args:
-    lines: What the user says.
-    reply: Yields how far the reply to some turns is, the number of replies
-      before it being its second argument.
-    mark: What is printed before each.
+    lines: The turns of the user.
+    reply: Yields the growing reply to some turns; its second argument is the
+      number of earlier replies.
+    mark: Printed before each reply.
   """
   turns: list[str] = []
   number = 0
@@ -187,13 +188,13 @@ def talk(
       number += 1
       if whole:
         turns.append(whole)
-      else:  # What was not answered has not been said.
+      else:  # A turn without a reply is dropped.
         logging.warning('The model says nothing to this.')
         turns.pop()
 
 
 def show(progress: Iterator[str]) -> str:
-  """Prints a text as it grows; returns it."""
+  """Prints a growing text; returns all of it."""
   whole = ''
   for now in progress:
     print(now[len(whole) :], end='', flush=True)

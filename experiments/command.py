@@ -1,4 +1,4 @@
-"""The one door of all commands: what is typed, what is printed, how it ends.
+"""The entry point of all commands: their arguments, output and exit status.
 
 A command is a function, and its signature is its command line:
 
@@ -7,11 +7,11 @@ A command is a function, and its signature is its command line:
   if __name__ == '__main__':
     command.run(main)
 
-It is called with what `--workdir=DIR --step=3` says. A flag may be repeated
-where a tuple is asked for, whose items may also stand between commas, or a
-Sequence, whose items are texts that may hold commas. A config is an argument
-named `config`; `sections` tell what can be set in it. Where it is a
-`config_file.Asked`, it is handed on as it was typed.
+It is called with the values of `--workdir=DIR --step=3`. The flag of a tuple
+may be repeated, or have its items separated by commas; that of a Sequence may
+be repeated, and its items are texts that may contain commas. A config is an
+argument named `config`; `sections` define what can be set in it. If annotated
+as `config_file.Asked`, it is passed on as it was typed.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from experiments import config_file, values
 from lm.parallel import host_memory
 from lm.types import UserError
 
-# What a config takes over of the run that it starts from.
+# Returns what a config inherits from the run that it starts from.
 Inherited = Callable[[str], Mapping[str, Any]]
 
 OURS = ('lm', 'experiments')
@@ -46,10 +46,10 @@ def run(
 ) -> NoReturn:
   """Calls `main` with the command line, and ends the process.
 
-  The exit status is what `main` returns, 0 for None; 2 after a user's mistake,
-  which is printed without a traceback, or 75 if the same command may do better
-  later; 130 after Ctrl-C. Any other exception is a defect of ours: it keeps its
-  traceback, and the status is 1.
+  The exit status is what `main` returns, 0 for None; 2 after a user error,
+  which is printed without a traceback, or 75 if the same command may succeed
+  later; 130 after Ctrl-C. Any other exception is a bug: it keeps its traceback,
+  and the status is 1.
   """
   host_memory.keep_freed()
   _log_to_stderr()
@@ -65,7 +65,7 @@ def run(
 
 
 def report(result: Mapping[str, Any]) -> None:
-  """Prints a result where a program finds it: as the last line of stdout."""
+  """Prints a result as JSON, for programs, on the last line of stdout."""
   print(json.dumps(result), flush=True)
 
 
@@ -75,11 +75,11 @@ def parse(
   sections: config_file.Sections | None = None,
   inherited: Inherited | None = None,
 ) -> dict[str, Any]:
-  """Returns the arguments of `main` that a command line gives.
+  """Returns the arguments for `main` from a command line.
 
   Raises:
-    UserError: A flag or a value that `main` does not take, or one missing.
-    SystemExit: The help was asked for, and is printed.
+    UserError: A flag or a value is not valid for `main`, or one is missing.
+    SystemExit: The help was requested, and has been printed.
   """
   parameters = inspect.signature(main, eval_str=True).parameters
   overrides, rest = _split(argv) if sections else ({}, list(argv))
@@ -124,7 +124,7 @@ def _split(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 class _Parser(argparse.ArgumentParser):
-  """Complains as all of this project does, instead of printing its usage."""
+  """Raises UserError on a mistake, instead of printing the usage."""
 
   def error(self, message: str) -> NoReturn:
     raise UserError(f'Not understood: {message}. See --help.')
@@ -135,7 +135,7 @@ def _parser(
   parameters: Mapping[str, inspect.Parameter],
   has_config: bool,
 ) -> argparse.ArgumentParser:
-  """Returns a parser whose help is the docstrings of the command."""
+  """Returns a parser whose help comes from the docstrings of the command."""
   parser = _Parser(
     usage=argparse.SUPPRESS,
     description=inspect.getmodule(main).__doc__,
@@ -164,7 +164,7 @@ def _parser(
 
 
 def _explained(docstring: str) -> dict[str, str]:
-  """Returns the lines of a docstring's `Args` by argument."""
+  """Returns the text of each argument in a docstring's `Args`."""
   block = re.search(r'\nArgs:\n((?:  .*(?:\n|$)|\n)*)', docstring)
   entries = re.split(r'^  (?=\w+: )', block[1] if block else '', flags=re.M)
   pairs = (entry.partition(': ') for entry in entries if entry.strip())
@@ -172,8 +172,8 @@ def _explained(docstring: str) -> dict[str, str]:
 
 
 def _log_to_stderr() -> None:
-  """Shows what we log, and of the libraries only what is amiss."""
-  flags.FLAGS.mark_as_parsed()  # Libraries read theirs; they have no others.
+  """Logs our own messages, and only warnings and errors of libraries."""
+  flags.FLAGS.mark_as_parsed()  # Libraries read theirs, which keep defaults.
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   ours = tuple(str(ROOT / folder) for folder in OURS)

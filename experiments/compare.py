@@ -4,9 +4,9 @@
       --workdir=runs/families --data=DIR
   python -m experiments.compare --config=configs/compare/families.py --dry_run
 
-What has been done in --workdir is never done again: the same command goes on
-where it was. --only=gpt/0 trains and scores one run alone, as a job of its own;
-the command without it then finds all there, and writes the report.
+Work done in --workdir is never repeated: the same command resumes where it was.
+--only=gpt/0 trains and scores a single run, as a job of its own; the command
+without it then finds all runs finished, and writes the report.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from lm.training import workdir as workdirs
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
-# What changes the length of a run or where it starts, as it is to be.
+# Required values of fields that change the length or the start of a run.
 USUAL = {
   'short_steps': 0,
   'seeds': 1,
@@ -44,10 +44,10 @@ USUAL = {
   'eval.patience': 0,
   'optimizer.decay_steps': 0,
 }
-# Of what is asked, how the answer is read.
+# The fields of a score or task that only affect how its result is read.
 READ_FROM = ('metric', 'curve')
 TIMED_STEPS = 30
-TUNING_SEED = 1000  # That of no run which is compared.
+TUNING_SEED = 1000  # Not the seed of any run that is compared.
 Configs = dict[str, dict[str, Any]]
 
 
@@ -55,10 +55,10 @@ class Plan(NamedTuple):
   """A study and what follows from it, by variant.
 
   Attributes:
-    study: What is compared.
-    configs: The resolved config of each, as far as no budget decides it.
-    terms: What each of its runs is given.
-    trial_terms: What each trial of a learning rate is given.
+    study: The study.
+    configs: The resolved config of each, except what the budget determines.
+    terms: The terms of its runs.
+    trial_terms: The terms of its trials of learning rates.
   """
 
   study: Study
@@ -81,11 +81,12 @@ def main(
   Args:
     config: A study, such as configs/compare/families.py.
     workdir: Where the runs and the report go.
-    data: The folder of what is scored; without it the validation set alone is.
-    seeds: How many of each variant, if not as many as the study has.
-    budget: In the study's unit, if not the study's own.
+    data: The folder of the data to score; without it, runs are scored only on
+      the validation set.
+    seeds: The number of seeds of each variant; by default the study's.
+    budget: The budget in the study's unit; by default the study's.
     only: Runs, as VARIANT/SEED or VARIANT for all seeds; no report is written.
-    dry_run: Says what each variant is given and what all takes, and ends.
+    dry_run: Print the terms of each variant and the total cost, and stop.
   """
   study = read(config, seeds, budget, data)
   chosen = choose(study, only)
@@ -121,7 +122,7 @@ def main(
 def tell(
   chosen: Sequence[tuple[Variant, int]], root: pathlib.Path
 ) -> int | None:
-  """Prints how chosen runs have ended; returns the status of the command."""
+  """Prints the results of chosen runs; returns the status of the command."""
   places = {
     f'{variant.name}/{seed}': results.cell_of(root, variant.name, seed)
     for variant, seed in chosen
@@ -137,10 +138,10 @@ def tell(
 
 
 def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
-  """Returns what each variant is given, once all is checked that can be.
+  """Returns the plan of a study, after all checks that are possible so far.
 
   Raises:
-    UserError: Something cannot be compared.
+    UserError: The variants cannot be compared.
   """
   configs = {each.name: resolve(each) for each in study.variants}
   equal.check_distinct(configs, bool(study.tuning.learning_rates))
@@ -171,7 +172,7 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
 
 
 def cells_of(study: Study) -> dict[str, tuple[Variant, int]]:
-  """Returns the runs of a study by their names, one seed after another."""
+  """Returns the runs of a study by name, seed by seed."""
   return {
     f'{each.name}/{seed}': (each, seed)
     for seed in range(study.seeds)
@@ -205,7 +206,7 @@ def run(
   data: pathlib.Path,
   root: pathlib.Path,
 ) -> dict[str, float | None]:
-  """Trains and scores what has not been yet; returns the learning rates."""
+  """Trains and scores the remaining runs; returns the learning rates."""
   study = plan.study
   rates = {
     each.name: tune(study, each, plan.trial_terms[each.name], root)
@@ -221,7 +222,7 @@ def run(
 
 
 def read(config: str, seeds: int, budget: float, data: str) -> Study:
-  """Returns a study, with what the command line says of it."""
+  """Returns a study, with the changes of the command line."""
   study = studies.parse(config, config_file.read(config))
   if seeds < 0 or budget < 0:
     raise UserError(
@@ -243,7 +244,7 @@ def read(config: str, seeds: int, budget: float, data: str) -> Study:
 
 
 def resolve(variant: Variant) -> dict[str, Any]:
-  """Returns the whole config of a variant, as far as no budget decides it."""
+  """Returns the config of a variant, except what the budget determines."""
   fields = {**variant.overrides, 'num_steps': 1, 'optimizer.warmup_steps': 0}
   config = config_file.load(variant.config, fields, SECTIONS).to_dict()
   for key, usual in USUAL.items():
@@ -258,7 +259,7 @@ def resolve(variant: Variant) -> dict[str, Any]:
 
 
 def check_asked(study: Study) -> None:
-  """Raises UserError if what is asked is no task, or has a config that is none."""
+  """Raises UserError if a score's task or a task's config is invalid."""
   for asked in study.scores:
     if asked.task not in score.TASKS:
       raise UserError(
@@ -270,7 +271,7 @@ def check_asked(study: Study) -> None:
 
 
 def check_files(study: Study, data: str) -> None:
-  """Raises UserError if what is asked for is not in the folder of data."""
+  """Raises UserError if data of the study is missing from the folder."""
   asked = [f'{data}/{each.data}' for each in study.scores]
   asked += [
     value
@@ -287,7 +288,7 @@ def check_files(study: Study, data: str) -> None:
 
 
 def in_common(study: Study, configs: Configs) -> dict[str, Any]:
-  """Returns what no run of a study may differ in from those before."""
+  """Returns what must be the same for all runs of a study."""
   kept = ('unit', 'budget', 'warmup', 'evaluations', 'tuning')
   told = dataclasses.asdict(study)
   asked = {
@@ -301,7 +302,7 @@ def in_common(study: Study, configs: Configs) -> dict[str, Any]:
 
 
 def planned_of(variant: Variant) -> dict[str, Any]:
-  """Returns the plan of a run, by a process that leaves the devices free."""
+  """Returns the plan of a run, made in a process that leaves devices free."""
   fields = {**variant.overrides, 'num_steps': 1, 'optimizer.warmup_steps': 0}
   argv = [f'--config={variant.config}', '--workdir=none', '--dry_run']
   return cells.output('train', argv + cells.flags(fields))
@@ -310,7 +311,7 @@ def planned_of(variant: Variant) -> dict[str, Any]:
 def timed(
   variant: Variant, planned: dict[str, Any], root: pathlib.Path
 ) -> float:
-  """Returns the seconds of a step, measured once and kept."""
+  """Returns the seconds of a step, measured once and saved."""
   place = root / 'timing' / variant.name
   fields = {'num_steps': TIMED_STEPS, 'log.every': 5, 'eval.every': 0}
   fields |= {'optimizer.warmup_steps': 1, 'checkpoint.every': 0}
@@ -327,27 +328,27 @@ def timed(
 def tune(
   study: Study, variant: Variant, trial: Terms, root: pathlib.Path
 ) -> float | None:
-  """Returns the learning rate of a variant, chosen once and kept.
+  """Returns the learning rate of a variant, chosen once and saved.
 
-  None: it is that of its config; or, of a grid, none works, or a trial failed
-  and is to be tried again by the next call.
+  It is None without a grid, where the config's is used; with one, if no rate
+  works, or if a trial failed, which the next call repeats.
   """
   rates = study.tuning.learning_rates
   if len(rates) < 2:
     return rates[0] if rates else None
   path = root / 'tuning' / variant.name / 'rate.json'
-  with workdirs.held(path.parent, wait=True):  # Or another job finds it.
+  with workdirs.held(path.parent, wait=True):  # Another job may be tuning.
     if path.exists():
       return json.loads(path.read_text())
     losses = {}
     for rate in rates:
       fields = equal.overrides(study, trial, rate, seed=TUNING_SEED)
-      # Its last loss decides.
+      # Only the final loss matters.
       fields |= {'eval.every': 0, 'checkpoint.keep': 1}
       losses[rate] = tried(
         variant, fields, results.trial_of(root, variant.name, rate)
       )
-    if None in losses.values():  # Of the rest of a grid none is chosen.
+    if None in losses.values():  # No choice from an incomplete grid.
       return None
     best = results.chosen_rate(losses)
     if best is not None:
@@ -359,7 +360,7 @@ def tune(
 def tried(
   variant: Variant, fields: dict[str, Any], place: pathlib.Path
 ) -> float | None:
-  """Returns the last loss of a trial; inf: it diverged; None: it failed."""
+  """Returns the final loss of a trial; inf if diverged, None if failed."""
   told = cells.train(variant, fields, place)
   if told is None and cells.status_of(place) != UserError.status:
     return None
@@ -373,7 +374,7 @@ def run_cell(
   data: pathlib.Path,
   root: pathlib.Path,
 ) -> None:
-  """Trains one run and asks it everything; what fails is told in the report."""
+  """Trains, scores and fine-tunes one run; the report lists what fails."""
   cell = results.cell_of(root, variant.name, fields['seed'])
   if cells.train(variant, fields, cell) is None:
     return
@@ -384,6 +385,6 @@ def run_cell(
 
 
 if __name__ == '__main__':
-  # So that what it has started is stopped, too.
+  # Exits normally, so that the command it runs is terminated too.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   command.run(main)

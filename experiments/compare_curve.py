@@ -1,4 +1,4 @@
-"""Says whether a run follows a committed curve; exits 1 if it does not.
+"""Checks whether a run follows a committed loss curve; exits 1 if it does not.
 
   python -m experiments.compare_curve --workdir=runs/nano \\
       --reference=benchmarks/curves/nano.json
@@ -19,7 +19,7 @@ def main(workdir: str, reference: str) -> int:
   """Compares the validation losses of a run with a reference.
 
   Args:
-    workdir: Of the run; it may still be under way.
+    workdir: The workdir of the run, which may still be in progress.
     reference: A file of benchmarks/curves/.
   """
   path = pathlib.Path(reference)

@@ -1,8 +1,8 @@
-"""Config files: read, completed with what builders default to, overridden.
+"""Reads config files, applies overrides, and fills in the builders' defaults.
 
-A config file lists what matters for it. Everything else that can be set is in
-the signatures of what its sections build, so the resolved config lists it all,
-and a key that nothing would consume is an error.
+A config file lists only what matters to it. Everything else that can be set is
+in the signatures of what its sections build, so the resolved config lists all
+fields, and a key that nothing would consume is an error.
 """
 
 import difflib
@@ -19,14 +19,14 @@ from ml_collections import config_dict
 from experiments import values
 from lm.types import UserError
 
-# What a section can say: `fields(name, preset) -> {'num_layers': Parameter}`.
-# Its arguments are the section's selectors, in the config as well; they decide
-# which fields there are. The section '' is the top of the config.
+# The fields of a section: `fields(name, preset) -> {'num_layers': Parameter}`.
+# The arguments are the section's selectors, which are config fields too, and
+# determine the others. The section '' is the top level of the config.
 Sections = Mapping[str, Callable[..., Mapping[str, inspect.Parameter]]]
 
 
 class Asked(NamedTuple):
-  """A config as it was asked for, to be handed on to another command.
+  """A config as given on the command line, to be passed to another command.
 
   Attributes:
     path: FILE.py or FILE.py:VARIANT.
@@ -45,19 +45,19 @@ def load(
 ) -> config_dict.ConfigDict:
   """Returns the whole config, locked: every field of every section.
 
-  A field is what `overrides` says, else the file, else the builder or its
-  preset. A field that the file lists for one builder is dropped if an override
-  chooses another one that has no such field.
+  A value comes from `overrides`, else the file, else the builder or its preset.
+  A field that the file lists for one builder is dropped if an override selects
+  another builder that has no such field.
 
   Args:
     path: FILE.py or FILE.py:VARIANT.
     overrides: By dotted key, `{'model.num_layers': 2}`; texts are parsed.
-    sections: What each section can say.
-    inherited: What a run lists that starts from another, by dotted key, of its
-      `init_from`; whatever the file lists of these sections does not count.
+    sections: The fields of each section.
+    inherited: Returns, for the `init_from` of a run, the sections that it takes
+      over. The model's replaces that of the file, others override its fields.
 
   Raises:
-    UserError: A key or a value that nothing can consume.
+    UserError: A key or a value is invalid.
   """
   config = read(path)
   origin = overrides.get('init_from', config.get('init_from', ''))
@@ -76,7 +76,7 @@ def complete(
   overrides: Mapping[str, Any],
   sections: Sections,
 ) -> config_dict.ConfigDict:
-  """Returns what `load` does for what the file `path` lists."""
+  """Returns the same as `load`, given the content of the file `path`."""
   listed = _flat(config)
   known: dict[str, inspect.Parameter] = {}
   for section, fields in sections.items():
@@ -93,7 +93,7 @@ def complete(
 
 
 def read(path: str) -> Mapping[str, Any]:
-  """Returns what the file lists, from its `get_config(variant)`."""
+  """Returns the content of a config file, from its `get_config(variant)`."""
   name, _, variant = path.partition(':')
   found = module(name, 'config')
   if not hasattr(found, 'get_config'):
@@ -103,16 +103,16 @@ def read(path: str) -> Mapping[str, Any]:
     )
   try:
     return config_dict.ConfigDict(found.get_config(variant)).to_dict()
-  except ValueError as error:  # How a config refuses a variant.
+  except ValueError as error:  # A config raises this for unknown variants.
     raise UserError(f'{path}: {error}') from error
 
 
 def module(name: str, flag: str) -> types.ModuleType:
-  """Returns a file of Python, executed.
+  """Returns a Python file as a module, executed.
 
   Args:
-    name: Of the file.
-    flag: By which it is named, for the message if it is not there.
+    name: The path of the file.
+    flag: The flag that names it, for messages.
   """
   file = pathlib.Path(name)
   if not file.is_file():
@@ -156,7 +156,7 @@ def _values(
   found, missing = {}, []
   for key, parameter in parameters.items():
     kind = parameter.annotation
-    if parameter.default is None:  # It may stay so, whatever its type.
+    if parameter.default is None:  # It may stay None, whatever its type.
       kind = kind | None
     if key in overrides:
       found[key] = values.convert(f'config.{key}', overrides[key], kind)
@@ -196,7 +196,7 @@ def _check_known(
       continue
     section, _, field = key.rpartition('.')
     siblings = [k for k in known if k.rpartition('.')[0] == section]
-    # The right name in the wrong section is near, the right section nearer.
+    # The right name in the wrong section is close, in the right one closer.
     by_field = {k.rpartition('.')[2]: k for k in [*known, *siblings]}
     near = difflib.get_close_matches(field, by_field, 1)
     if near:
@@ -210,7 +210,7 @@ def _check_known(
 def _nested(
   parameters: Mapping[str, inspect.Parameter], flat: Mapping[str, Any]
 ) -> config_dict.ConfigDict:
-  """Returns dotted keys as sections; what is None keeps its type."""
+  """Returns dotted keys as sections; None values keep their type."""
   config = config_dict.ConfigDict()
   for key, value in flat.items():
     if value is None:
@@ -221,7 +221,7 @@ def _nested(
     part = config
     if section:
       if section not in config:
-        # A mapping that is a value stays what its builder asks for.
+        # A mapping that is a value stays a mapping, as its builder expects.
         config[section] = config_dict.ConfigDict(convert_dict=False)
       part = config[section]
     part[field] = value

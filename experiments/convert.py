@@ -1,10 +1,10 @@
-"""Turns a run into a directory of Hugging Face, and one of theirs into a run.
+"""Converts a run to a Hugging Face directory, or the other way round.
 
 python -m experiments.convert --source=runs/bert --target=for_transformers
 python -m experiments.convert --source=huggingface/bert --target=runs/bert
 python -m experiments.convert --source=google/bert --target=bert --to=huggingface
 
-Google's BERT is read as well: bert_config.json, its variables as .npz.
+Google's BERT can be read as well: bert_config.json, its variables as .npz.
 """
 
 import dataclasses
@@ -34,11 +34,11 @@ PEERS = ('torch', 'transformers')
 TOLERANCE = 1e-3  # Of logits, both in float32.
 LENGTH = 32
 
-# What transformers calls what a model reads.
+# The names of a model's inputs in transformers.
 TEXT = {'tokens': 'input_ids', 'token_types': 'token_type_ids'}
 SOURCE = {'source_tokens': 'input_ids', 'tokens': 'decoder_input_ids'}
 
-# What transformers calls an answer, the most particular name first.
+# The names of an answer in transformers, the most specific first.
 ANSWERS = {
   'tokens': ('prediction_logits', 'logits'),
   'next_sentence': ('seq_relationship_logits', 'logits'),
@@ -56,18 +56,19 @@ def main(
   step: int | None = None,
   to: Literal['huggingface', 'lm'] | None = None,
 ) -> None:
-  """Writes the model of source to target, and compares what both answer.
+  """Writes the model of source to target, and compares the outputs of both.
 
-  Where torch and transformers are installed, they answer for the directory of
-  Hugging Face; else what was written is read again, and answers for itself.
+  The result is read back and compared with the source; if torch and
+  transformers are installed, the Hugging Face directory is also run with them.
 
   Args:
-    source: The workdir of a run, or a directory of Hugging Face or of Google's
+    source: The workdir of a run, a Hugging Face directory or that of Google's
       BERT, or the URL of one.
     target: A directory that does not exist yet.
-    step: Which checkpoint of a run; by default the newest.
-    to: What is written: huggingface, or lm, a workdir. By default what the
-      source is not.
+    step: The checkpoint of a run; by default the best, by
+      config.checkpoint.best, or else the newest.
+    to: The format to write: huggingface, or lm for a workdir. By default the
+      one that the source is not.
   """
   if remote.is_url(target):
     raise UserError(
@@ -82,7 +83,7 @@ def main(
   to = to or ('lm' if pretrained.step is None else 'huggingface')
   write = {'huggingface': lm.save_huggingface, 'lm': lm.save}[to]
   place.parent.mkdir(parents=True, exist_ok=True)
-  # It gets its name once it is known to be good.
+  # Moved to its place once verified.
   with tempfile.TemporaryDirectory(dir=place.parent) as folder:
     written = pathlib.Path(folder) / 'written'
     write(pretrained, written)
@@ -110,19 +111,19 @@ def main(
 def compare(
   pretrained: Pretrained, written: pathlib.Path, theirs: pathlib.Path
 ) -> tuple[str, float]:
-  """Returns who answered, and how far from the model at most.
+  """Returns what the model was compared with, and the largest difference.
 
   Args:
-    pretrained: What was converted.
-    written: What it became.
-    theirs: The one of both that may be a directory of Hugging Face.
+    pretrained: The model that was converted.
+    written: The directory it was written to.
+    theirs: Source or target, whichever may be a Hugging Face directory.
   """
   path = theirs / 'config.json'
   config = json.loads(path.read_text('utf-8')) if path.exists() else {}
   inputs = a_text(pretrained, config)
   ours = answers(pretrained, inputs)
   difference = largest(ours, answers(lm.load(written), inputs))
-  if not config.get('architectures'):  # Google's, or of no known class.
+  if not config.get('architectures'):  # Google's, or its class is unknown.
     return 'itself', difference
   missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
   if missing:
@@ -133,13 +134,13 @@ def compare(
 
 
 def a_text(pretrained: Pretrained, config: Mapping[str, Any]) -> Inputs:
-  """Returns random tokens, by the name under which the model takes them.
+  """Returns random tokens, by the name of the model's input.
 
-  None is padding, by which some of transformers' classes count.
+  None is padding, which some classes of transformers look for.
 
   Args:
-    pretrained: The model that is to read them.
-    config: What Hugging Face says of it.
+    pretrained: The model that reads them.
+    config: Its Hugging Face config.
   """
   model = pretrained.model
   rng = np.random.default_rng(0)
@@ -148,7 +149,7 @@ def a_text(pretrained: Pretrained, config: Mapping[str, Any]) -> Inputs:
   usual = np.setdiff1d(np.arange(model.config.vocab_size), [end or 0, pad or 0])
   text = rng.choice(usual, size).astype(np.int32)
   if end is not None:
-    text[:, -1] = end  # Where transformers' T5 reads what it tells of a text.
+    text[:, -1] = end  # Where transformers' T5 classifies a text.
   if model.form != 'encoder_decoder':
     inputs = {'tokens': text}
     if 'token_types' in models.inputs(model):
@@ -160,7 +161,7 @@ def a_text(pretrained: Pretrained, config: Mapping[str, Any]) -> Inputs:
 
 
 def answers(pretrained: Pretrained, inputs: Inputs) -> Inputs:
-  """Returns what the model answers, by term, in float32."""
+  """Returns the answers of the model, by term, in float32."""
   model = pretrained.model.clone(
     config=dataclasses.replace(pretrained.model.config, dtype='float32')
   )
@@ -179,7 +180,7 @@ def of_transformers(
   inputs: Inputs,
   terms: Sequence[str],
 ) -> Inputs:
-  """Returns what transformers answers, by our terms."""
+  """Returns the answers of transformers, by our terms."""
   import torch
   import transformers
 

@@ -1,10 +1,10 @@
-"""Says what a run would find on this machine, and what is amiss.
+"""Reports what a run would find on this machine, and what is missing.
 
   python -m experiments.doctor
   python -m experiments.doctor --expect=gpu
 
-The last line is JSON. The exit status is 1 if an accelerator is to be expected
-and JAX does not see it.
+The last line is JSON. The exit status is 1 if an accelerator is expected, but
+JAX does not see it.
 """
 
 import importlib.metadata
@@ -40,18 +40,18 @@ PACKAGES = (
 INSTALL = {'gpu': 'jax[cuda13]', 'tpu': 'jax[tpu]'}
 PLATFORMS = {'cuda': 'gpu', 'rocm': 'gpu', 'gpu': 'gpu', 'tpu': 'tpu'}
 GPUS = ('nvidia0', 'nvidiactl', 'dxg')  # Files of /dev; the last one is WSL's.
-# What a TPU calls itself on the PCI bus. Network cards share the vendor.
+# The ids of TPUs on the PCI bus. Network cards have the same vendor.
 GOOGLE = '0x1ae0'
 TPUS = ('0x0027', '0x0056', '0x005e', '0x0062', '0x0063', '0x006f', '0x0076')
 GIGABYTE = 1e9
 
 
 def main(expect: Literal['auto', 'none', 'gpu', 'tpu'] = 'auto') -> int:
-  """Prints what is here; returns 1 if an accelerator is missing.
+  """Prints what was found; returns 1 if an accelerator is missing.
 
   Args:
-    expect: The accelerator that must be here: auto, none, gpu or tpu; auto is
-      what JAX_PLATFORMS says, or else what the operating system shows.
+    expect: The accelerator that must be there: auto, none, gpu or tpu; auto is
+      that of JAX_PLATFORMS, or else the one that the operating system shows.
   """
   if expect == 'auto':
     expect = expected(os.environ.get('JAX_PLATFORMS', ''), pathlib.Path('/'))
@@ -84,11 +84,11 @@ def main(expect: Literal['auto', 'none', 'gpu', 'tpu'] = 'auto') -> int:
 
 
 def expected(platforms: str, root: pathlib.Path) -> str:
-  """Returns gpu, tpu or none: what is asked for, or else what is plugged in.
+  """Returns gpu, tpu or none: the requested one, or else what is installed.
 
   Args:
-    platforms: As in JAX_PLATFORMS: names with commas between, or nothing.
-    root: Of the file system.
+    platforms: As in JAX_PLATFORMS: names separated by commas, or ''.
+    root: The root of the file system.
   """
   if platforms:
     return PLATFORMS.get(platforms.split(',')[0], 'none')
@@ -102,10 +102,10 @@ def expected(platforms: str, root: pathlib.Path) -> str:
 
 
 def find_devices(expect: str) -> list[jax.Device]:
-  """Returns the devices, the CPU where the accelerator expected fails."""
+  """Returns the devices, or the CPU if the expected accelerator fails."""
   try:
     return jax.devices()
-  except (AssertionError, RuntimeError) as error:  # How JAX says it has none.
+  except (AssertionError, RuntimeError) as error:  # Raised if JAX has none.
     if expect == 'none':
       raise UserError(
         f'JAX_PLATFORMS is {os.environ.get("JAX_PLATFORMS")!r}, but JAX has no'
@@ -117,7 +117,7 @@ def find_devices(expect: str) -> list[jax.Device]:
 
 
 def describe(device: jax.Device) -> dict[str, Any]:
-  """Returns a device's kind and, where it tells, its free memory."""
+  """Returns a device's kind and, if available, its free memory."""
   memory = device.memory_stats() or {}
   free = memory.get('bytes_limit', 0) - memory.get('bytes_in_use', 0)
   return {
@@ -128,7 +128,7 @@ def describe(device: jax.Device) -> dict[str, Any]:
 
 
 def matmul_teraflops() -> float:
-  """Returns the rate of a matrix product on the first device, the best of 5."""
+  """Returns the speed of a matrix product on the first device, best of 5."""
   on_cpu = jax.devices()[0].platform == 'cpu'
   size, dtype = (2048, jnp.float32) if on_cpu else (8192, jnp.bfloat16)
   x = jnp.ones((size, size), dtype)
@@ -143,7 +143,7 @@ def matmul_teraflops() -> float:
 
 
 def free_memory(meminfo: pathlib.Path) -> float | None:
-  """Returns the host's free memory in gigabytes; None where Linux is not."""
+  """Returns the host's free memory in gigabytes; None if not on Linux."""
   if not meminfo.exists():
     return None
   kilobytes = re.search(r'MemAvailable:\s+(\d+) kB', meminfo.read_text())[1]

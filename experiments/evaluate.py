@@ -15,8 +15,7 @@ from lm.training import evaluation, remote_run
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
-# What a model that others trained is asked, by its form: the objective, and how
-# its examples are made.
+# The objective and the packing for a published model, by its form.
 ASKED = {
   'causal': ('causal_lm', 'windows'),
   'bidirectional': ('masked_lm', 'sentences'),
@@ -30,18 +29,19 @@ def main(
   data: str = '',
   split: str = 'validation',
 ) -> None:
-  """Prints loss (nats a token), bits a byte and accuracy as JSON.
+  """Prints loss (nats per token), bits per byte and accuracy as JSON.
 
-  Of a task, its own metrics.
+  For a task, prints its own metrics.
 
   Args:
-    workdir: Of the run, or a directory of Hugging Face; or the URL of either.
-    step: Which checkpoint; by default the best, by
-      config.checkpoint.best, or else the newest.
-    data: A text file, a glob of them or a URL, to score instead, all of it; of
-      a task, records in the format of its config.
-    split: Of a task: whether the records are those of config.data.validation or
-      of config.data.test.
+    workdir: The workdir of a run, or a Hugging Face directory; or the URL of
+      either.
+    step: The checkpoint; by default the best, by config.checkpoint.best, or
+      else the newest.
+    data: A text file, a glob or a URL, to score all of instead; for a task,
+      records in the format of its config.
+    split: For a task: validation or test, for the records of
+      config.data.validation or config.data.test.
   """
   directory = remote_run.local_run(workdir, step).absolute()
   found = pretrained.read(directory, step)
@@ -71,7 +71,7 @@ def main(
 
 
 def records(section: dict[str, Any], data: str, split: str) -> dict[str, Any]:
-  """Returns what changes in `config.data` when other records are scored."""
+  """Returns the changes to `config.data` for scoring other records."""
   if split not in ('validation', 'test'):
     raise UserError(
       f'--split is {split!r}. Give validation or test, or --data=FILE.'
@@ -84,7 +84,7 @@ def records(section: dict[str, Any], data: str, split: str) -> dict[str, Any]:
 
 
 def asked(found: Pretrained) -> dict[str, Any]:
-  """Returns the config of a run that would ask a model for what it was made."""
+  """Returns the config of a run that scores a published model."""
   objective, packing = ASKED[found.model.form]
   config = {
     'num_steps': 1,
@@ -97,7 +97,7 @@ def asked(found: Pretrained) -> dict[str, Any]:
       'packing': packing,
       'end_of_text': found.model.form != 'bidirectional',
     },
-    'optimizer': {'name': 'adamw', 'learning_rate': 1.0},  # No step is made.
+    'optimizer': {'name': 'adamw', 'learning_rate': 1.0},  # Not used.
     'parallel': {'kind': 'mesh'},
   }
   return config_file.complete('', config, {}, SECTIONS).to_dict()

@@ -1,4 +1,4 @@
-"""Goes on from prompts with a trained model, or fills what is missing in them.
+"""Continues prompts with a trained model, or fills the blanks in them.
 
 python -m experiments.generate --workdir=runs/demo --prompt='The function'
 python -m experiments.generate --workdir=runs/demo --temperature=0 --json \\
@@ -37,28 +37,30 @@ def main(
   step: int | None = None,
   json: bool = False,
 ) -> None:
-  """Prints each prompt and what the model goes on with, or fills it.
+  """Prints each prompt with its continuation, or with its blanks filled.
 
   Args:
-    workdir: Of a training run, or a directory of Hugging Face; or the URL of
+    workdir: The workdir of a run, or a Hugging Face directory; or the URL of
       either.
-    prompt: What to go on from; give it again for more texts, made side by side.
+    prompt: The text to continue; repeat it for more texts, generated together.
       By default the beginning of a text. For a BERT or RoBERTa a text with
       masks, for a T5 one with <extra_id_0>, <extra_id_1>, ... or a question.
-    max_new_tokens: How many tokens are made at most. By default 200.
-    temperature: How adventurous: 0 is the likeliest token always, 1 what the
-      model predicts. By default 0.8.
-    top_k: Choose from so many likeliest tokens only; of masks, show so many.
-    top_p: Choose from the likeliest tokens with this probability only.
-    beams: Search the likeliest text with so many at once; 1: do not.
-    length_penalty: Of beams: a score is divided by the length to this power,
-      so the more it is, the longer the texts. By default 1.
-    early_stopping: Of beams: end a search when it has so many whole texts,
+    max_new_tokens: The most tokens to generate. By default 200.
+    temperature: Sampling temperature: 0 means greedy decoding, 1 samples from
+      the model's own distribution. By default 0.8.
+    top_k: Sample only from this many of the likeliest tokens; for masks, show
+      this many.
+    top_p: Sample only from the likeliest tokens with this total probability.
+    beams: Beam width; 1 means no beam search.
+    length_penalty: For beam search: scores are divided by the length to this
+      power, so a higher one favours longer texts. By default 1.
+    early_stopping: For beam search: stop at as many finished texts as beams,
       though a longer one might be better.
-    num_return: Of beams: how many texts to a prompt. By default 1.
+    num_return: For beam search: the number of texts per prompt. By default 1.
     seed: The same seed gives the same text.
-    stop: A text that ends the answer; it can be given again.
-    step: Which checkpoint; by default the newest.
+    stop: A text that ends the answer; can be repeated.
+    step: The checkpoint; by default the best, by config.checkpoint.best, or
+      else the newest.
     json: Print one JSON object instead.
   """
   drawing = _given(temperature=temperature, top_p=top_p, stop=stop or None)
@@ -99,12 +101,12 @@ def main(
 
 
 def _given(**options: Any) -> dict[str, Any]:
-  """Returns the options that are given."""
+  """Returns the options that were given."""
   return {name: value for name, value in options.items() if value is not None}
 
 
 def _refuse(options: Mapping[str, Any], why: str) -> None:
-  """Raises UserError if there are any of these options, which say nothing."""
+  """Raises UserError if any of these options, without effect here, is given."""
   if options:
     names = ', '.join(f'--{name}' for name in options)
     raise UserError(f'{names}: {why}. Omit {names}.')
@@ -117,10 +119,10 @@ def go_on(
   prompt_form: PromptForm,
   **options,
 ) -> None:
-  """Prints how the model goes on, as it is made."""
+  """Prints the continuations of the model, as they are generated."""
   began = time.perf_counter()
   progress = text.stream(*trained, prompts, prompt_form=prompt_form, **options)
-  # What is not gone on from is not part of the reply.
+  # An answer, unlike a continuation, is printed without its prompt.
   alone = text.answers(trained[0], prompt_form)
   starts = [''] * len(prompts) if alone else prompts
   replies = list(progress)[-1] if json else show(starts, progress)
@@ -142,7 +144,7 @@ def search(
   prompt_form: PromptForm,
   **options,
 ) -> None:
-  """Prints the best texts that beam search finds."""
+  """Prints the best texts found by beam search."""
   found = text.search(*trained, prompts, prompt_form=prompt_form, **options)
   if json:
     command.report(
@@ -187,7 +189,7 @@ def fill_masks(
 def show(
   prompts: Sequence[str], progress: Iterable[list[text.Reply]]
 ) -> list[text.Reply]:
-  """Prints what is there as soon as it is; returns how it ended."""
+  """Prints texts as they are generated; returns the final ones."""
   printed, replies = '', []
   for replies in progress:
     page = transcript(prompts, replies)
@@ -197,7 +199,7 @@ def show(
 
 
 def transcript(prompts: Sequence[str], replies: Sequence[text.Reply]) -> str:
-  """Returns the texts in their order, up to the first that still grows."""
+  """Returns the texts in order, up to the first that is unfinished."""
   page = ''
   for prompt, reply in zip(prompts, replies):
     page += prompt + reply.text

@@ -15,7 +15,7 @@ from lm.types import UserError
 
 
 def main() -> int:
-  """Calls the harness's command; returns 2 after a mistake of the user."""
+  """Runs the harness's command; returns 2 after a user error."""
   try:
     from lm.interop import harness
   except ModuleNotFoundError as error:

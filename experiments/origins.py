@@ -1,4 +1,4 @@
-"""What a run takes over of the model that it starts from."""
+"""What a run takes over from the model that it starts from."""
 
 import pathlib
 from typing import Any
@@ -7,15 +7,15 @@ from lm import pretrained
 from lm.training import checkpoint_files, remote_run
 from lm.types import PyTree
 
-# What a new task decides anew.
+# Fields that a new task sets itself.
 OWN = ('heads', 'num_labels')
 
 
 def sections(origin: str) -> dict[str, dict[str, Any]]:
-  """Returns the sections of a config that start from `origin` decides.
+  """Returns the sections of a config that `origin` determines.
 
   Args:
-    origin: A workdir, or a directory of Hugging Face.
+    origin: A workdir, or a Hugging Face directory.
   """
   found = pretrained.read(origin)
   model = {k: v for k, v in found.config['model'].items() if k not in OWN}
@@ -29,9 +29,9 @@ def sections(origin: str) -> dict[str, dict[str, Any]]:
 
 
 def params(origin: str, workdir: pathlib.Path) -> PyTree:
-  """Returns the parameters of `origin`; None if there is none to start from.
+  """Returns the parameters of `origin`; None if '', or if the run can resume.
 
-  A run that has a checkpoint goes on from that.
+  A run that has a checkpoint resumes from that.
   """
   if not origin or checkpoint_files.steps(workdir / 'checkpoints'):
     return None

@@ -1,4 +1,4 @@
-"""Tells how much of what a task scores is in its training data as well.
+"""Measures how much of a task's evaluation data is also in its training data.
 
 python -m experiments.overlap --config=configs/classification.py:chnsenticorp \\
     --config.data.train=train.tsv --config.data.validation=dev.tsv
@@ -21,7 +21,7 @@ def main(config: ConfigDict, sizes: tuple[int, ...] = ()) -> None:
 
   Args:
     config: FILE.py or FILE.py:VARIANT of a task; nothing is trained.
-    sizes: How many words in a row make a text known; by default 8 and 13.
+    sizes: The N of the N-grams of words to compare; by default 8 and 13.
   """
   resolved = config.to_dict()
   if not assembly.is_task(resolved):
@@ -30,7 +30,7 @@ def main(config: ConfigDict, sizes: tuple[int, ...] = ()) -> None:
       ' --config=configs/classification.py.'
     )
   kind, section = tasks.kind_of(resolved['task']['name']), resolved['data']
-  section |= {'tokenizer': 'bytes', 'vocab_size': None}  # None is learned.
+  section |= {'tokenizer': 'bytes', 'vocab_size': None}  # Needs no training.
   data = labelled.build(kind, resolved['seed'], **section)
   train = texts(kind, data.read('train'))
   scored = ['validation', *(['test'] if section['test'] else [])]
@@ -52,7 +52,7 @@ def main(config: ConfigDict, sizes: tuple[int, ...] = ()) -> None:
 
 
 def texts(kind: str, rows: tuple[labelled.Record, ...]) -> list[str]:
-  """Returns what is scored of each record, as one text."""
+  """Returns the texts of each record, joined."""
   return ['\n'.join(labelled.texts_of(kind, row)) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Answers new records, or texts, with a model that was trained for a task.
+"""Predicts for new records or texts with a model trained for a task.
 
 python -m experiments.predict --workdir=runs/sst2 --text='A charming journey.'
 python -m experiments.predict --workdir=runs/sst2 --input=new.jsonl
@@ -35,22 +35,23 @@ def main(
   batch_size: int = 32,
   step: int | None = None,
 ) -> None:
-  """Prints an answer for each record as a line of JSON, or writes a file.
+  """Prints a prediction for each record as a line of JSON, or writes files.
 
   Args:
-    workdir: Of a run that was trained for a task, or the URL of one.
-    input: Records without answers, or with: a file or a glob.
-    text: A text instead of a file; it can be given again.
-    text_pair: The second of each pair of texts; of question answering, the
-      question to each passage.
-    format: How the file is written; by default as those of the training.
-    columns: Which columns or fields mean what; by default as in the training.
-    glue: Of form glue: which of its tasks, such as mnli_mismatched; by default
+    workdir: The workdir of a run of a task, or its URL.
+    input: Records, with or without answers: a file or a glob.
+    text: A text instead of a file; can be repeated.
+    text_pair: The second text of each pair; for question answering, the
+      question about each passage.
+    format: The format of the input; by default that of the training data.
+    columns: Which columns or fields mean what; by default as in training.
+    glue: For form glue: the GLUE task, such as mnli_mismatched; by default
       that of the config.
-    output: A directory to write into instead of printing.
-    form: Of the files: jsonl, or what a benchmark takes: glue, squad.
-    batch_size: Records at once.
-    step: Which checkpoint; by default the best.
+    output: A directory to write to instead of printing.
+    form: The format of the files: jsonl, or glue or squad, for submission.
+    batch_size: The number of rows per batch.
+    step: The checkpoint; by default the best, by config.checkpoint.best, or
+      else the newest.
   """
   if bool(input) == bool(text):
     raise UserError('Give either --input=FILE or --text=TEXT, and one of them.')
@@ -89,7 +90,7 @@ def main(
 def typed(
   kind: str, texts: Sequence[str], pairs: Sequence[str], joiner: str
 ) -> tuple[Record, ...]:
-  """Returns records of texts that stand on the command line."""
+  """Returns records for texts given on the command line."""
   if pairs and len(pairs) != len(texts):
     raise UserError(
       f'There are {len(texts)} --text and {len(pairs)} --text_pair. Give one'
@@ -102,7 +103,8 @@ def typed(
       row |= {'text': text}
       row |= {'text_pair': pairs[number]} if pairs else {}
     elif kind == 'entities':
-      # Characters are words where nothing joins them, or a text has no space.
+      # Characters are words if nothing joins words, or a non-ASCII text has no
+      # spaces.
       alone = not joiner or (' ' not in text and not text.isascii())
       row |= {'words': list(text) if alone else text.split()}
     elif kind == 'questions':

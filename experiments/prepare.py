@@ -1,4 +1,4 @@
-"""Builds the token stores of a config's data, which training then finds.
+"""Builds the token stores of a config's data, for training to find later.
 
   python -m experiments.prepare --config=configs/gpt.py \\
       --config.data.source=jsonl --config.data.path='web/*.jsonl'
@@ -31,14 +31,14 @@ def main(
   runner: Runner | None = None,
   runner_options: Sequence[str] = (),
 ) -> None:
-  """Prints where the tokens are and how many, as JSON.
+  """Tokenizes the data; prints where the tokens are and how many, as JSON.
 
   Args:
-    config: FILE.py or FILE.py:VARIANT, the one that is to be trained. Of its
-      fields only those of config.data matter.
-    runner: What of Apache Beam tokenizes: DirectRunner, DataflowRunner,
+    config: FILE.py or FILE.py:VARIANT, the one that will be trained. Only the
+      fields of config.data matter.
+    runner: The Apache Beam runner that tokenizes: DirectRunner, DataflowRunner,
       FlinkRunner or SparkRunner; by default processes of this machine.
-    runner_options: Options of the runner, as Beam writes them.
+    runner_options: Options of the runner, in Beam's syntax.
   """
   if runner_options and runner is None:
     raise UserError(
@@ -62,9 +62,9 @@ def main(
 
 
 def by_beam(runner: str, runner_options: Sequence[str]) -> Callable[..., None]:
-  """Returns what makes a store with a runner of Beam."""
+  """Returns a function that builds a store with a Beam runner."""
   try:
-    from lm.data import beam_pipeline  # Beam is optional, and takes seconds.
+    from lm.data import beam_pipeline  # Beam is optional, and slow to import.
   except ModuleNotFoundError as error:
     if error.name != 'apache_beam':
       raise
@@ -78,7 +78,7 @@ def by_beam(runner: str, runner_options: Sequence[str]) -> Callable[..., None]:
 
 
 def summary(stores: Sequence[TokenStore]) -> dict[str, Any]:
-  """Returns where the stores of a split are, and what they hold together."""
+  """Returns the directories of the stores of a split, and their totals."""
   counts = [token_store.counts(store) for store in stores]
   totals = {name: sum(count[name] for count in counts) for name in counts[0]}
   return {'directories': [str(store.directory) for store in stores]} | totals

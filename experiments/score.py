@@ -1,4 +1,4 @@
-"""Scores a trained model on what it was not trained for: see docs/zero_shot.md.
+"""Scores a trained model zero-shot: see docs/zero_shot.md.
 
 python -m experiments.score --workdir=runs/gpt --task=blimp --data=BLiMP.zip
 python -m experiments.score --workdir=runs/bert --task=blimp --data=BLiMP.zip \\
@@ -27,7 +27,7 @@ from lm.types import UserError
 
 TASKS = ('blimp', 'choices', 'cloze', 'perplexity')
 DOCUMENTS = ('file', 'paragraphs', 'wikitext')
-# What else is told of a task, by the flag that tells it.
+# The tasks that each of these flags applies to.
 ONLY_OF = {
   'stride': ('perplexity',),
   'length': ('perplexity',),
@@ -56,31 +56,32 @@ def main(
   """Prints a table on stderr, and JSON on the last line of stdout.
 
   Args:
-    workdir: Of a training run, or a directory of Hugging Face; or the URL of
+    workdir: The workdir of a run, or a Hugging Face directory; or the URL of
       either.
     task: blimp, choices, cloze or perplexity.
-    data: BLiMP.zip or the directory that it is in; JSON lines; or a text.
-    form: What the model is asked: left_to_right of a GPT; pll or pll_word_l2r
-      of a BERT; spans or target of a T5. By default what it was trained for.
-    stride: Of perplexity: how many tokens the window moves on. By default half
+    data: BLiMP.zip or its directory; JSON lines; or a text.
+    form: The form of scoring: left_to_right for a GPT; pll or pll_word_l2r for
+      a BERT; spans or target for a T5. By default the one that fits its
+      training.
+    stride: For perplexity: how many tokens the window advances. By default half
       of it.
-    length: Of perplexity: how many tokens the window has. By default as many as
-      the model reads.
-    documents: Of perplexity, what is scored by itself: each file, paragraphs
-      between blank lines, or the articles of wikitext, detokenized. By default
-      file.
-    delimiter: Of choices: what is put between a context and a choice. By
-      default a space.
-    too_long: Of choices and cloze: error, or cut what is around a choice. By
-      default error.
-    limit: How many questions, documents, or pairs of each paradigm to take at
-      most; 0: all.
-    step: Which checkpoint; by default the best, by
-      config.checkpoint.best, or else the newest.
-    batch_tokens: How many tokens the model reads at once.
-    out: A file to write the JSON to, as well.
-    answers: Of questions and pairs, a file for a line about each: its id, and
-      whether the answer is right.
+    length: For perplexity: the number of tokens of the window. By default the
+      most that the model reads.
+    documents: For perplexity: the units to score independently, file,
+      paragraphs (between blank lines) or wikitext (its articles, detokenized).
+      By default file.
+    delimiter: For choices: the text between a context and a choice. By default
+      a space.
+    too_long: For choices and cloze: error, or cut to truncate the text around a
+      choice. By default error.
+    limit: The most questions, documents, or pairs of each paradigm to take; 0
+      means all.
+    step: The checkpoint; by default the best, by config.checkpoint.best, or
+      else the newest.
+    batch_tokens: The most tokens of a batch.
+    out: A file to write the JSON to as well.
+    answers: For questions and pairs: a file for one line per item, with its id
+      and whether the answer is right.
   """
   if task not in TASKS:
     raise UserError(
@@ -129,7 +130,7 @@ def main(
 
 
 def form_for(found: Pretrained, workdir: str) -> str:
-  """Returns the form of scoring that fits what a model was trained for."""
+  """Returns the form of scoring that fits a model's training."""
   if found.tokenizer is None:
     raise UserError(
       f'{workdir} has no tokenizer, so text cannot be read there. Give the'
@@ -213,7 +214,7 @@ def measure(
 
 
 def table(rows: Any) -> None:
-  """Prints rows of texts on stderr, the first column to the left."""
+  """Prints rows as aligned columns on stderr, the first to the left."""
   rows = [*rows]
   widths = [max(map(len, column)) for column in zip(*rows)]
   for first, *others in rows:
@@ -227,7 +228,7 @@ def _pair_rows(
   about: Mapping[str, str],
   authors: Mapping[str, Mapping[str, float]],
 ) -> Sequence[tuple[str, ...]]:
-  """Returns the accuracies in per cent, the authors' beside them if known."""
+  """Returns the accuracies in per cent, beside the authors' if known."""
   models = list(authors) or list(minimal_pairs.AUTHORS)
 
   def row(name, value, theirs):

@@ -1,4 +1,4 @@
-"""Trains a language model, or goes on with a run that was interrupted.
+"""Trains a language model, or resumes a run that was interrupted.
 
   python -m experiments.train --config=configs/gpt.py --workdir=runs/demo
   python -m experiments.train --config=configs/gpt.py:gpt2 --workdir=runs/gpt2 \\
@@ -33,18 +33,18 @@ def main(
   dry_run: bool = False,
   devices: int = 0,
 ) -> int | None:
-  """Trains as the config says.
+  """Trains a model as configured.
 
   Args:
-    config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
+    config: FILE.py or FILE.py:VARIANT; any field can be overridden, as in
       --config.model.num_layers=2.
-    workdir: Where everything goes, a directory or the URL of one; the same
-      command again goes on from there.
-    allow_change: A key, or section, in which the config may differ from that of
+    workdir: Where all output goes, a directory or the URL of one; running the
+      same command again resumes from there.
+    allow_change: A key or section of the config that may differ from that of
       the run in workdir.
-    dry_run: Prints the whole config and what follows from it, and does nothing.
-    devices: Of a dry run: how many to plan for, on whatever machine; 0: those
-      here or, if config.parallel needs others, as many as its sizes ask for.
+    dry_run: Print the whole config and what follows from it, and do nothing.
+    devices: For a dry run: the number of devices to plan for; 0 means those
+      here or, if config.parallel needs others, as many as its sizes require.
   """
   resolved = config.to_dict()
   if dry_run:
@@ -64,7 +64,7 @@ def main(
 def run(
   resolved: dict[str, Any], workdir: str, allow_change: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-  """Trains as a config with all its fields says; returns what is reported."""
+  """Trains as a resolved config specifies; returns the results to report."""
 
   boards.check(resolved['log']['boards'])
 

@@ -1,4 +1,4 @@
-"""Values as users write them, made what a signature asks for."""
+"""Converts values as users write them to the types of a signature."""
 
 import ast
 import collections.abc
@@ -26,15 +26,15 @@ READ_BY = {int: (str,), float: (str, int)}
 
 
 def convert(key: str, value: Any, kind: Any) -> Any:
-  """Returns `value`, which may be the text of one, as a `kind`.
+  """Returns `value`, which may be written as text, as a `kind`.
 
   Args:
-    key: What the user calls it, for the message.
+    key: The user's name for it, for messages.
     value: A text from a command line, or a value from a config file.
     kind: The annotation: a union, a Literal, a tuple, a mapping or a class.
 
   Raises:
-    UserError: `value` is no such thing.
+    UserError: `value` is not a `kind`.
   """
   for option in _options(kind):
     try:
@@ -48,7 +48,7 @@ def convert(key: str, value: Any, kind: Any) -> Any:
 
 
 def name_of(kind: Any) -> str:
-  """Returns what a reader calls `kind`: `an integer or none`."""
+  """Returns a readable name of `kind`: `an integer or none`."""
   names = []
   for option in sorted(_options(kind), key=lambda o: o is NoneType):
     origin = typing.get_origin(option) or option
@@ -59,20 +59,20 @@ def name_of(kind: Any) -> str:
 
 
 def classes(kind: Any) -> tuple[type, ...]:
-  """Returns the classes that values of `kind` have, none left out."""
+  """Returns the classes of the values of `kind`, except that of None."""
   origins = [typing.get_origin(option) or option for option in _options(kind)]
   anything = {Any: object, inspect.Parameter.empty: object, Literal: object}
   return tuple(anything.get(o, o) for o in origins if o is not NoneType)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-  """Returns ` Did you mean ...?`, or nothing where nothing is near."""
+  """Returns ` Did you mean ...?`, or '' if nothing is similar."""
   near = difflib.get_close_matches(word, known, 1)
   return f' Did you mean {near[0]}?' if near else ''
 
 
 def _options(kind: Any) -> list[Any]:
-  """The members of a union; text fits anything, so it comes last."""
+  """Returns the members of a union; str is last, since any text fits it."""
   union = typing.get_origin(kind) in (typing.Union, types.UnionType)
   members = typing.get_args(kind) if union else (kind,)
   order = [NoneType, bool, int, float]
@@ -90,7 +90,7 @@ def _choices(kind: Any) -> list[str]:
 
 
 def _as_one(value: Any, kind: Any) -> Any:
-  """Returns `value` as a `kind` that is no union, or raises."""
+  """Returns `value` as a `kind` that is not a union, or raises."""
   origin, args = typing.get_origin(kind) or kind, typing.get_args(kind)
   text = isinstance(value, str)
   if origin in (Any, inspect.Parameter.empty):
@@ -107,7 +107,7 @@ def _as_one(value: Any, kind: Any) -> Any:
     return origin(value)
   if not isinstance(value, origin):
     raise ValueError
-  if isinstance(value, bool) and origin is not bool:  # To Python, an integer.
+  if isinstance(value, bool) and origin is not bool:  # A subclass of int.
     raise ValueError
   return value
 

@@ -1,4 +1,6 @@
-"""Rate, decay and dropout, as Optuna chooses; it wants pip install -e '.[optuna]'.
+"""Learning rate, decay and dropout, chosen by Optuna.
+
+Needs pip install -e '.[optuna]'.
 
   python -m experiments.sweep --config=configs/gpt.py:debug \\
       --sweep=configs/sweeps/search.py --workdir=runs/search
@@ -6,7 +8,7 @@
 
 
 def get_sweep(over):
-  """Returns 20 runs, those ended early that are worse than the median."""
+  """Returns 20 runs; those worse than the median are stopped early."""
   return over.search(
     20,
     over.log_uniform('optimizer.learning_rate', 3e-4, 3e-2),

@@ -1,4 +1,4 @@
-"""Depth against width, each with rates drawn at random.
+"""Depth against width, each with random learning rates.
 
   python -m experiments.sweep --config=configs/gpt.py:demo \\
       --sweep=configs/sweeps/shapes.py --workdir=runs/shapes --dry_run
@@ -6,7 +6,7 @@
 
 
 def get_sweep(over):
-  """Returns nine runs: three shapes, three rates of each."""
+  """Returns nine runs: three shapes with three learning rates each."""
   shapes = over.zipped(
     over.values('model.num_layers', 2, 4, 8),
     over.values('model.embed_dim', 192, 128, 96),

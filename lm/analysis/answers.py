@@ -1,4 +1,4 @@
-"""What a model answers to each target, beside what was right."""
+"""A model's prediction for each target, and its loss."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -15,15 +15,15 @@ from lm.types import Batch, PyTree, UserError
 
 
 class Asked(NamedTuple):
-  """All tokens that some batches ask for, and what was answered.
+  """All target tokens of some batches, and the model's predictions.
 
   Attributes:
-    tokens: What is right.
-    shown: What the model read at the place where it was asked.
-    best: Its best guess.
-    nats: What it loses by what is right.
-    positions: How many tokens of the same document stand before it.
-    repeated: Whether it stands among these already.
+    tokens: The correct tokens.
+    shown: The input token at the position of each prediction.
+    best: The model's best guess.
+    nats: Its loss on the correct token.
+    positions: The number of tokens before it in the same document.
+    repeated: Whether it already occurs among these.
   """
 
   tokens: Int[np.ndarray, 'M']
@@ -40,16 +40,16 @@ def of_tokens(
   inputs: Mapping[str, Any],
   targets: Int[Array, 'B L'] | Int[np.ndarray, 'B L'],
 ) -> Scored:
-  """Returns the nats of each target, and the token that was the best guess.
+  """Returns the loss on each target in nats, and the model's best guess.
 
   Args:
-    model: Any of `lm.models` that scores tokens.
-    params: Of the model.
+    model: Any of `lm.models` that predicts tokens.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
-    targets: What is to be answered at each place, as an objective has them.
+    targets: The correct token at each position, as from an objective.
 
   Raises:
-    UserError: The model scores no tokens.
+    UserError: The model does not predict tokens.
   """
   return _scored(model, params, dict(inputs), targets)
 
@@ -57,13 +57,13 @@ def of_tokens(
 def of_batches(
   model: nn.Module, params: PyTree, batches: Iterable[Batch]
 ) -> Asked:
-  """Returns what was asked for in batches of text, one token after another.
+  """Returns the targets of batches of text, concatenated.
 
   Args:
-    model: Any of `lm.models` that scores tokens.
-    params: Of the model.
-    batches: As an objective has prepared them, which asks each token for the
-      next one, or places of `predict_at` for what was hidden there.
+    model: Any of `lm.models` that predicts tokens.
+    params: The parameters of the model.
+    batches: As prepared by an objective, whose targets are the next tokens, or
+      the tokens hidden at `predict_at`.
   """
   columns = []
   for batch in batches:
@@ -86,7 +86,7 @@ def of_batches(
 
 
 def _text(batch: Batch) -> tuple[np.ndarray, ...]:
-  """Returns where each target is asked for, its position, if it is repeated."""
+  """Returns where each target is predicted, its position, if it is repeated."""
   tokens = np.asarray(batch.inputs['tokens'])
   targets = np.asarray(batch.targets['tokens'])
   every = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
@@ -97,7 +97,7 @@ def _text(batch: Batch) -> tuple[np.ndarray, ...]:
   if 'predict_at' in batch.inputs:
     places, ahead = np.asarray(batch.inputs['predict_at']), 0
     rows, slots = np.nonzero(batch.weights['tokens'] > 0)
-    tokens = tokens.copy()  # As they were before they were hidden.
+    tokens = tokens.copy()  # To restore the tokens that were hidden.
     tokens[rows, places[rows, slots]] = targets[rows, slots]
   else:
     places, ahead = every, 1

@@ -1,4 +1,4 @@
-"""Who reads whom, in each layer and head, and through all layers together."""
+"""Attention maps of each layer and head, and their rollout over all layers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +15,14 @@ from lm.types import PyTree
 def attention_maps(
   model: nn.Module, params: PyTree, inputs: Mapping[str, Any]
 ) -> dict[str, Float[Array, 'N B H Q T']]:
-  """Returns the share of each key that each query reads, by layer and head.
+  """Returns the weight of each key for each query, by layer and head.
 
-  They are of every attention there is: `decoder/block/attention` to the text
-  itself, `decoder/block/cross` to its source. A row adds up to 1.
+  All attentions are included: `decoder/block/attention` to the text itself,
+  `decoder/block/cross` to its source. A row sums to 1.
 
   Args:
     model: Any of `lm.models`.
-    params: Of the model.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
   """
   maps = capture.capture(model, params, inputs, f'.*/{capture.WEIGHTS}')
@@ -33,14 +33,14 @@ def attention_maps(
 def rollout(
   maps: Float[Array, 'N B H L L'], residual: float = 0.5
 ) -> Float[Array, 'N B L L']:
-  """Returns how much of each token reaches each place, up to each layer.
+  """Returns how much of each token reaches each position, up to each layer.
 
-  Layers are multiplied, each the mean of its heads beside what the residual
-  connection leaves where it is (Abnar and Zuidema 2020, 3, attention rollout).
+  This is attention rollout (Abnar and Zuidema 2020, 3): the product over layers
+  of the mean of the heads mixed with the identity of the residual connection.
 
   Args:
-    maps: Of an attention to the text itself.
-    residual: The share that the residual connection has in a layer.
+    maps: Those of a self-attention.
+    residual: The share of the residual connection in a layer.
   """
   stays = jnp.eye(maps.shape[-1], dtype=maps.dtype)[None, None]
   layers = (1 - residual) * jnp.mean(maps, axis=2) + residual * stays

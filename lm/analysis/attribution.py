@@ -1,4 +1,4 @@
-"""How much each token has to do with what the model answers."""
+"""Attributes a model's answer to its input tokens."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from lm.analysis import capture, logit_lens
 from lm.types import PyTree
 
 Scores = dict[str, Float[Array, 'B L']]
-# From what the model answers to one number for each row.
+# Maps the model's answer to one number for each row.
 Score = Callable[[Any], Float[Array, 'B']]
 
 
 class Attribution(NamedTuple):
-  """What each token adds to the score of its row.
+  """The contribution of each token to the score of its row.
 
   Attributes:
-    scores: By what the model reads: `tokens`, `source_tokens`.
-    gap: By how much they miss the score's difference from the baseline's, which
-      is what they add up to but for the steps taken.
+    scores: By input of the model: `tokens`, `source_tokens`.
+    gap: The score's difference from the baseline's less the sum of `scores`,
+      which is the error of taking a finite number of steps.
   """
 
   scores: Scores
@@ -35,29 +35,29 @@ class Attribution(NamedTuple):
 def token_score(
   position: int | Int[Array, 'B'], token: int | Int[Array, 'B']
 ) -> Score:
-  """Returns what takes the log probability of a token at a position.
+  """Returns a score: the log-probability of a token at a position.
 
   Args:
-    position: Of the row, or one for each.
-    token: Its id, or one for each row.
+    position: The position in every row, or one for each row.
+    token: The id of the token, or one for each row.
   """
-  # Its numbers are arguments: another token is no other program.
+  # The numbers are arguments, so that another token does not recompile.
   return Partial(_log_probs, jnp.asarray(position), jnp.asarray(token))
 
 
 def gradient_x_input(
   model: nn.Module, params: PyTree, inputs: Mapping[str, Any], score: Score
 ) -> Scores:
-  """Returns each embedded token times the score's gradient by it.
+  """Returns each embedded token times the score's gradient with respect to it.
 
-  This is how the score would change without the token if it were linear
+  If the score were linear, it would change by this much without the token
   (Shrikumar et al. 2016; Denil et al. 2014).
 
   Args:
     model: Any of `lm.models`.
-    params: Of the model.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
-    score: What is explained; a row's may depend on that row alone.
+    score: The score to explain; that of a row may depend on that row only.
   """
   return _slopes(model, params, dict(inputs), Partial(score))
 
@@ -70,21 +70,21 @@ def integrated_gradients(
   baseline: Mapping[str, Any] | None = None,
   steps: int = 64,
 ) -> Attribution:
-  """Returns what each token adds on the way from a baseline to the row.
+  """Returns the contribution of each token on the path from a baseline.
 
-  The gradient is taken at points of the straight line between the embedded
-  tokens of both (Sundararajan et al. 2017, 3), those of Gauss and Legendre,
-  which need fewer than equal steps.
+  The gradient is integrated along the straight line between the embedded tokens
+  of both (Sundararajan et al. 2017, 3), by Gauss-Legendre quadrature, which
+  needs fewer points than equal steps.
 
   Args:
     model: Any of `lm.models`.
-    params: Of the model.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
-    score: What is explained; a row's may depend on that row alone.
+    score: The score to explain; that of a row may depend on that row only.
     baseline: Inputs that differ, such as `tokens` that are all padding or
-      masks; None: vectors of zeros, near which norms change so fast that few
-      steps do not follow, and those of a T5 none at all.
-    steps: Points on the way; more make `Attribution.gap` smaller.
+      masks; None means vectors of zeros, near which norms change so fast that
+      few steps cannot follow them, and for a T5's no number can.
+    steps: Points on the path; more make `Attribution.gap` smaller.
   """
   start = None if baseline is None else {**inputs, **baseline}
   return _integrated(model, steps, params, dict(inputs), Partial(score), start)
@@ -139,7 +139,7 @@ def _log_probs(position, token, answers):
 
 
 def _places(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, str]:
-  """Returns where tokens have been embedded, by the name of the input."""
+  """Returns the names of the embedded tokens, by the name of the input."""
   stacks = {'source_tokens': 'encoder', 'tokens': 'decoder'}
   return {
     name: logit_lens.embedded(model, stack)

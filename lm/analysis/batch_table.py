@@ -1,4 +1,4 @@
-"""A row of a batch as people read it: what is shown, and what is asked."""
+"""A row of a batch as readable text: the inputs and the targets."""
 
 import numpy as np
 
@@ -12,20 +12,20 @@ Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 def table(
   batch: Batch, tokenizer: Tokenizer, row: int = 0, most: int = 20
 ) -> Table:
-  """Returns what the model reads and is asked for at each place of a row.
+  """Returns the input and the target at each position of a row, as text.
 
       place         0      1    2       3
       reads         [CLS]  the  [MASK]  sat
       is asked for              cat
 
-  Of a model with an encoder, `source` is what that reads. Packed documents are
-  told apart by `document`.
+  For a model with an encoder, `source` is the input of that. `document` numbers
+  packed documents.
 
   Args:
-    batch: As an objective has prepared it.
-    tokenizer: Of its tokens.
-    row: Of the batch.
-    most: How many places are shown.
+    batch: As prepared by an objective.
+    tokenizer: The tokenizer of its tokens.
+    row: The index of the row in the batch.
+    most: The most positions to show.
   """
   if 'tokens' not in batch.targets:
     raise UserError(
@@ -61,7 +61,7 @@ def table(
 def _read(
   inputs: dict[str, np.ndarray], start: str, tokenizer: Tokenizer
 ) -> list[str]:
-  """Returns the text of each token, and nothing of padding."""
+  """Returns the text of each token, '' for padding."""
   tokens = inputs[f'{start}tokens']
   valid = inputs.get(f'{start}valid', np.ones(len(tokens), bool))
   pieces = coloured_text.pieces(tokenizer, tokens)

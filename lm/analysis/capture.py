@@ -1,9 +1,9 @@
-"""What goes on inside a model, read and replaced without a change to its code.
+"""Reads and replaces the activations of a model, without changing its code.
 
-An activation is named by the path of the module that it comes out of, as its
-parameters are: `decoder/block/attention/out`. What comes out of a layer has a
-leading axis N, one for each layer of the stack. The weights that an attention
-reads by are `.../attention/weights`, whichever kernel computes it.
+An activation is named by the path of the module that outputs it, just like its
+parameters: `decoder/block/attention/out`. Activations of layers have a leading
+axis N, the layers of the stack. The weights of an attention are
+`.../attention/weights`, whichever kernel computes it.
 """
 
 import difflib
@@ -28,11 +28,11 @@ OUTPUT, WEIGHTS, REPLACEMENT = '__call__', 'weights', 'replacement'
 
 @struct.dataclass
 class Replacement:
-  """What an activation is to be instead.
+  """A replacement for an activation.
 
   Attributes:
-    values: As `capture` returns them, of another run perhaps.
-    where: Which of them are put in; as many axes, and each as long or 1.
+    values: As returned by `capture`, such as from another run.
+    where: Which of them to use; has the same axes, each as long or 1.
   """
 
   values: Shaped[Array, '...']
@@ -53,18 +53,18 @@ def capture(
 ) -> dict[str, Shaped[Array, '...']]:
   """Returns the activations whose whole name matches one of the patterns.
 
-  What a module gives that is called several times has a number behind its
-  name: `token` of a T5 is found as `token/0`, of the source, and `token/1`.
+  If a module is called several times, its name is followed by a number: `token`
+  of a T5 is found as `token/0`, of the source, and `token/1`.
 
   Args:
     model: Any of `lm.models`.
-    params: Of the model.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
     patterns: Regular expressions, such as `.*/block` or `.*/weights`.
-    replacements: As those of `patch`.
+    replacements: As for `patch`.
 
   Raises:
-    UserError: A pattern matches nothing, or is none.
+    UserError: A pattern matches nothing, or is invalid.
   """
   patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
   for pattern in patterns:
@@ -84,17 +84,17 @@ def patch(
   inputs: Mapping[str, Any],
   replacements: Replacements,
 ) -> Any:
-  """Returns what the model answers when some of its activations are others.
+  """Returns the model's answer with some of its activations replaced.
 
-  This is activation patching (Vig et al. 2020; Meng et al. 2022, 2): what
-  another run has at one place is put into this one.
+  This is activation patching (Vig et al. 2020; Meng et al. 2022, 2): an
+  activation of another run is put into this one.
 
   Args:
     model: Any of `lm.models`.
-    params: Of the model.
+    params: The parameters of the model.
     inputs: Its keyword arguments.
-    replacements: By name: an array as `capture` returns it, put in everywhere,
-      or a `Replacement`, such as `at` returns.
+    replacements: By name: an array as returned by `capture`, which replaces all
+      of the activation, or a `Replacement`, such as `at` returns.
 
   Raises:
     UserError: There is no such activation, or it has another shape.
@@ -107,14 +107,14 @@ def at(
   layer: int | Int[Array, ''],
   position: int | Int[Array, ''] | None = None,
 ) -> Replacement:
-  """Returns what replaces an activation in one layer.
+  """Returns the replacement of an activation in one layer.
 
-  Both numbers may be traced, so that one program tries all of them (`jax.vmap`).
+  Both indices may be traced, so that one program tries them all (`jax.vmap`).
 
   Args:
-    values: Of all layers.
-    layer: Counted from 0.
-    position: Of the only token where it is replaced; None: in the whole row.
+    values: The values for all layers.
+    layer: The layer, counted from 0.
+    position: The only position to replace; None means the whole row.
   """
   counts = {'layer': (layer, values.shape[0], 0)}
   if position is not None:
@@ -135,7 +135,7 @@ def at(
 def names(
   model: nn.Module, params: PyTree, inputs: Mapping[str, Any]
 ) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns the shapes of all that can be captured; computes nothing."""
+  """Returns the shapes of all activations, without computing any."""
   every = lambda *given: observe(model, ('.*',), *given, {})[1]
   return jax.eval_shape(every, params, dict(inputs))
 
@@ -147,9 +147,9 @@ def observe(
   inputs: Mapping[str, Any],
   replacements: Replacements,
 ) -> tuple[dict[str, Any], dict[str, Shaped[Array, '...']]]:
-  """Returns the answers by term, and the activations asked for.
+  """Returns the answers by term, and the activations that match.
 
-  It is what `capture` and `patch` compile; the arguments are theirs.
+  This is what `capture` and `patch` compile; the arguments are theirs.
   """
   variables = {'params': params}
   if replacements:
@@ -158,7 +158,7 @@ def observe(
       name: _checked(name, replacement, shapes)
       for name, replacement in replacements.items()
     }
-    # As variables, so that each layer of a stack is handed its own.
+    # As variables, so that each layer of a stack gets its own.
     variables['intermediates'] = _nested(put_in)
   seen: set[str] = set()
   with nn.intercept_methods(_interceptor(patterns, seen)):
@@ -185,11 +185,11 @@ def _patched(model, params, inputs, replacements):
 
 
 def _interceptor(patterns: Sequence[str], seen: set[str]) -> Callable[..., Any]:
-  """Returns what stands between a module and who calls it.
+  """Returns an interceptor of module calls for `nn.intercept_methods`.
 
   Args:
-    patterns: Of what is captured.
-    seen: Gets the names of all that could be.
+    patterns: Those of the activations to capture.
+    seen: Receives the names of all activations.
   """
 
   def asked(name):
@@ -207,7 +207,7 @@ def _interceptor(patterns: Sequence[str], seen: set[str]) -> Callable[..., Any]:
     if not path or context.method_name != '__call__':
       return output
     leaves, form = jax.tree.flatten(output)
-    if len(leaves) != 1:  # None here; whoever adds one has no name for each.
+    if len(leaves) != 1:  # No module here; such outputs would have no names.
       return output
     if module.has_variable('intermediates', REPLACEMENT):
       other = module.get_variable('intermediates', REPLACEMENT)
@@ -220,13 +220,13 @@ def _interceptor(patterns: Sequence[str], seen: set[str]) -> Callable[..., Any]:
 
 
 def _weights(query, key, value, mask, slots, bias=None):
-  """Returns the weights of `Reader.read`, whose arguments these are."""
+  """Returns the attention weights, given the arguments of `Reader.read`."""
   del value
   return plain.weights(query, key, mask, slots, bias)
 
 
 def _named(intermediates: PyTree) -> dict[str, Shaped[Array, '...']]:
-  """Returns what was sown by name, and nothing of what was put in."""
+  """Returns the sown activations by name, without the replacements."""
   found = {}
 
   def visit(node, path):
@@ -247,7 +247,7 @@ def _checked(
   replacement: Shaped[Array, '...'] | Replacement,
   shapes: Mapping[str, jax.ShapeDtypeStruct],
 ) -> Replacement:
-  """Returns what is put in, its axes as the activation's."""
+  """Returns a replacement, checked against the shape of its activation."""
   if name not in shapes or name.endswith(f'/{WEIGHTS}'):
     outputs = {n for n in shapes if not re.search(rf'/({WEIGHTS}|\d+)$', n)}
     raise UserError(
@@ -269,7 +269,7 @@ def _checked(
       f' where {where.shape} says. Give values of the same shape, as capture'
       ' returns them, and as many axes of each length or 1.'
     )
-  # A stack hands each layer its part of the first axis.
+  # A stack gives each layer its slice of the first axis.
   where = jnp.broadcast_to(where, (*shape[:1], *where.shape[1:]))
   return Replacement(values.astype(shapes[name].dtype), where)
 
@@ -285,6 +285,6 @@ def _nested(by_name: Mapping[str, Replacement]) -> PyTree:
 
 
 def _near(name: str, among: set[str]) -> str:
-  """Returns a sentence that tells what may have been meant."""
+  """Returns a sentence that suggests similar names."""
   near = difflib.get_close_matches(name, sorted(among), n=3, cutoff=0.4)
   return f' Near it are {", ".join(near)}.' if near else ''

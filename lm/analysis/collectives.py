@@ -1,7 +1,7 @@
-"""What the devices of a compiled step say to each other, read from its HLO.
+"""The collective operations of a compiled step, read from its HLO.
 
-Whatever a config asks for, this is what is done: which arrays are gathered or
-added up, over which axes of the mesh, and how often in a step.
+Whatever a config asks for, this is what the devices do: which arrays they
+gather or reduce, over which axes of the mesh, and how often in a step.
 """
 
 import math
@@ -31,14 +31,14 @@ SHAPE = re.compile(r'\b([a-z]\w*)\[([\d,]*)\]')
 
 
 class Collective(NamedTuple):
-  """One operation.
+  """A collective operation.
 
   Attributes:
     kind: One of `KINDS`.
-    axes: Of the mesh, over which it goes.
-    shapes: Of its results on one device.
-    size: Bytes of these.
-    times: How often it is done in a step.
+    axes: The axes of the mesh that it spans.
+    shapes: The shapes of its results on one device.
+    size: The bytes of these.
+    times: How often it runs in a step.
     origin: Where in the program it comes from.
   """
 
@@ -51,7 +51,7 @@ class Collective(NamedTuple):
 
 
 def read(hlo: str, mesh: Mapping[str, int]) -> list[Collective]:
-  """Returns those of a step that a CPU's compiler has optimized.
+  """Returns the collectives of a step, as compiled for the CPU.
 
   Args:
     hlo: `compiled.as_text()`.
@@ -64,7 +64,7 @@ def read(hlo: str, mesh: Mapping[str, int]) -> list[Collective]:
       computations[name] = []
     elif computations:
       computations[name].append(line)
-  # Each computation stands before those that call it, and the entry last.
+  # Each computation precedes those that call it, and the entry is last.
   times, found = dict.fromkeys(computations, 0), []
   times[name] = 1
   for name in reversed(computations):
@@ -79,7 +79,7 @@ def read(hlo: str, mesh: Mapping[str, int]) -> list[Collective]:
 
 
 def total(found: Iterable[Collective]) -> int:
-  """Returns the bytes of all of them in a step."""
+  """Returns the bytes of all collectives in a step."""
   return sum(one.size * one.times for one in found)
 
 
@@ -106,7 +106,7 @@ def _one(line, kind, results, times, mesh):
 
 
 def groups(line: str, devices: int) -> Int[np.ndarray, 'N M']:
-  """Returns which devices do it together, from any of XLA's ways to say so."""
+  """Returns the groups of devices of a collective, in any notation of XLA."""
   if pairs := re.search(r'source_target_pairs=\{(\{.*?\})\}', line):
     return _listed(pairs[1])
   text = line.partition('replica_groups=')[2]
@@ -135,7 +135,7 @@ def _listed(text):
 
 
 def _ordered(text):
-  """Returns the devices of `[2,4]T(1,0)`, one after another."""
+  """Returns the devices of `[2,4]T(1,0)` as a flat array."""
   shape, _, order = text.partition('T')
   ids = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
   return (ids.transpose(_numbers(order)) if order else ids).reshape(-1)

@@ -1,4 +1,4 @@
-"""A text whose tokens are coloured by how badly a model predicted each."""
+"""Text as HTML, with tokens coloured by their loss."""
 
 import html
 import math
@@ -13,10 +13,10 @@ from lm.analysis import answers
 from lm.data.tokenizers import Tokenizer
 from lm.types import PyTree, UserError
 
-MOST = 10.0  # Nats at which the colour is full: one of 22,000 tokens by chance.
+MOST = 10.0  # Nats at full colour: as bad as guessing among 22,000 tokens.
 
-# The browser's own colours in light and in dark, and a tint over them. All rules
-# are of `.losses`: a notebook that shows the page stays as it is.
+# A tint over the browser's own colours, light or dark. All rules are scoped to
+# `.losses`, so that a notebook that shows the page is not affected.
 PAGE = """<!doctype html>
 <html lang="und">
 <head>
@@ -53,16 +53,16 @@ def token_losses(
   inputs: Mapping[str, Any],
   targets: Int[Array, 'B L'] | Int[np.ndarray, 'B L'],
 ) -> Float[Array, 'B L']:
-  """Returns the nats of each target; the arguments are `answers.of_tokens`'s."""
+  """Returns the nats of each target; see `answers.of_tokens` for arguments."""
   return answers.of_tokens(model, params, inputs, targets).nats
 
 
 def pieces(
   tokenizer: Tokenizer, tokens: Sequence[int] | Int[np.ndarray, 'L']
 ) -> list[str]:
-  """Returns the text that each token stands for, as far as it is text.
+  """Returns the text of each token.
 
-  Tokens that are a part of a character are written as the vocabulary has them.
+  Tokens that are part of a character are written as in the vocabulary.
   """
   byte_level = (
     tokenizer.bytes_of_id is not None and tokenizer.kind != 'characters'
@@ -70,7 +70,7 @@ def pieces(
 
   def text(token):
     piece = tokenizer.pipeline.id_to_token(token)
-    if piece is None:  # A row of the table that pads it.
+    if piece is None:  # A padding row of the embedding table.
       return f'<{token}>'
     if not byte_level:
       return piece.replace('▁', ' ')
@@ -86,12 +86,12 @@ def page(
   title: str,
   most: float = MOST,
 ) -> str:
-  """Returns an HTML page in one file, for light and dark, screen and paper.
+  """Returns a self-contained HTML page, for light and dark, screen and paper.
 
   Args:
     pieces: The text of each token.
-    losses: Of each, in nats; NaN: it was not asked for, and has no colour.
-    title: Above the text.
+    losses: The loss of each, in nats; NaN if not predicted, shown uncoloured.
+    title: The heading above the text.
     most: The loss at which the colour is full.
 
   Raises:
@@ -118,7 +118,7 @@ def page(
 
 
 def _token(piece: str, loss: float, most: float) -> str:
-  # A line break is shown where it was predicted, and breaks the line as well.
+  # A line break is shown as a symbol, and also breaks the line.
   text = html.escape(piece).replace('\r', '␍').replace('\n', '↵\n')
   if math.isnan(loss):
     return f'<span class="token">{text}</span>'
@@ -129,5 +129,5 @@ def _token(piece: str, loss: float, most: float) -> str:
 
 
 def _tint(share: float) -> str:
-  """Returns a red that lets text be read, on white as on black."""
+  """Returns a red on which text is legible, both on white and on black."""
   return f'rgb(220 60 40 / {0.6 * share:.3f})'

@@ -1,4 +1,4 @@
-"""Loss curves: of a run, of several seeds, and whether one follows another."""
+"""Loss curves of runs and of several seeds, and whether one follows another."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ Curve = dict[int, float]  # Loss by step.
 def read(
   workdir: pathlib.Path, split: str = 'eval', metric: str = 'loss'
 ) -> Curve:
-  """Returns a curve of a run, in nats a token where it is a loss."""
+  """Returns a curve of a run; losses are in nats per token."""
   path = workdir / 'metrics.jsonl'
   if not path.exists():
     raise UserError(
@@ -26,7 +26,7 @@ def read(
 
 
 def summarize(curves: Sequence[Curve]) -> dict[str, list[Any]]:
-  """Returns mean and deviation over seeds, at the steps that all have."""
+  """Returns mean and standard deviation over seeds, at the steps all have."""
   steps = sorted(set.intersection(*map(set, curves)))
   losses = np.array([[curve[step] for step in steps] for curve in curves])
   spread = losses.std(axis=0, ddof=1) if len(curves) > 1 else 0 * losses[0]
@@ -38,15 +38,15 @@ def summarize(curves: Sequence[Curve]) -> dict[str, list[Any]]:
 
 
 def follows(curve: Curve, reference: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns whether `curve` stays as near to a reference as its seeds do.
+  """Returns whether `curve` stays as close to a reference as its seeds do.
 
   A run follows if, at every step that both have, it is within four standard
   deviations of the reference's seeds, or within `tolerance` nats where those
-  happen to lie closer.
+  happen to be closer.
 
   Args:
-    curve: Of a run.
-    reference: As `summarize` gives it, and a `tolerance` in nats.
+    curve: The curve of a run.
+    reference: As returned by `summarize`, plus a `tolerance` in nats.
   """
   rows = []
   columns = ('step', 'mean', 'standard_deviation')

@@ -1,8 +1,8 @@
-"""Whether more of a metric is better, which its name tells."""
+"""Whether higher is better for a metric, judged by its name."""
 
 import re
 
-# What one has less of the better a model is, anywhere in a metric's name:
+# Words for which lower is better, anywhere in a metric's name:
 # validation_loss, loss, perplexity_per_word, bits_per_byte, lost_to_length.
 _LOWER = re.compile(
   r'(?:^|[/_.])'

@@ -1,8 +1,8 @@
-"""How much arithmetic training takes, and how much of a device's peak that is.
+"""The FLOPs of training, and model FLOPs utilization.
 
-The convention is that of PaLM (Chowdhery et al. 2022, appendix B): what the
-model needs, so neither recomputed activations nor a skipped half of a causal
-mask change it.
+The convention is that of PaLM (Chowdhery et al. 2022, appendix B): the FLOPs
+that the model needs, so neither recomputing activations nor skipping half of a
+causal mask changes them.
 """
 
 import math
@@ -15,7 +15,7 @@ import jax
 from lm.types import PyTree, path_of
 
 # Dense bfloat16 FLOP/s of one `device.device_kind`, from the vendors' data
-# sheets; of TPU v2 and v3 a device is one of a chip's two cores. The first
+# sheets; for TPU v2 and v3, a device is one of a chip's two cores. The first
 # whose words are in the kind decides.
 PEAKS = (
   ('TPU v2', 22.5e12),
@@ -42,9 +42,9 @@ PEAKS = (
 )
 
 
-# Which tokens are multiplied by a parameter: those of the row, the source or
-# the answers asked for; once a text; or none, since it is looked up. The first
-# pattern found in its path decides.
+# The tokens that a parameter is multiplied with: those of the row, of the
+# source or at predicted positions; one per text; or none, for a lookup. The
+# first pattern found in its path decides.
 SEEN_BY = (
   (r'cross/(key|value)/', 'source'),
   (r'^(decoder/|generator)', 'row'),
@@ -58,12 +58,12 @@ SEEN_BY = (
 
 
 class Lengths(NamedTuple):
-  """How many tokens of each kind an example has.
+  """The number of tokens of each kind in an example.
 
   Attributes:
-    row: Those that the model answers for.
+    row: The tokens of the model's row, its decoder's if there is a source.
     answers: Positions at which the vocabulary is scored.
-    source: Those that a decoder reads; 0: there is no source.
+    source: The tokens of the source; 0 means there is none.
   """
 
   row: int
@@ -84,13 +84,13 @@ def lengths_of(inputs: Mapping[str, Any]) -> Lengths:
 def training_flops(params: PyTree, lengths: Lengths) -> float:
   """Returns the FLOPs, forward and backward, of one example.
 
-  A multiplication and an addition by each parameter for each token that it
-  sees, once forward and twice backward; and of scores and values in each
-  attention the same over all positions.
+  Each parameter takes a multiplication and an addition per token that it is
+  applied to, once forward and twice backward; so do the scores and values of
+  each attention, over all positions.
 
   Args:
-    params: Arrays, or their shapes alone, layers stacked.
-    lengths: Of the example.
+    params: Arrays, or just their shapes, with layers stacked.
+    lengths: The lengths of the example.
   """
   row, answers, source = lengths
   tokens = {
@@ -103,7 +103,7 @@ def training_flops(params: PyTree, lengths: Lengths) -> float:
   }
   leaves, _ = jax.tree_util.tree_flatten_with_path(params)
   arrays = {path_of(path): array for path, array in leaves}
-  if 'output/embedding' in arrays:  # Then the other table is looked up only.
+  if 'output/embedding' in arrays:  # Then the other table is only looked up.
     del arrays['token/embedding']
   total = 0.0
   for path, array in arrays.items():
@@ -118,7 +118,7 @@ def training_flops(params: PyTree, lengths: Lengths) -> float:
 
 
 def peak_flops(device_kind: str) -> float | None:
-  """Returns the FLOP/s that a device could do, None if it is not known."""
+  """Returns the peak FLOP/s of a device, None if not known."""
   for name, peak in PEAKS:
     if re.search(rf'\b{name}\b', device_kind):
       return peak
@@ -139,6 +139,6 @@ def model_flops_utilization(
   device_kind: str,
   num_devices: int,
 ) -> float | None:
-  """Returns which share of the devices' peak is used, None if not known."""
+  """Returns the share of the devices' peak that is used, None if not known."""
   peak = peak_tokens_per_second(flops_per_token, device_kind, num_devices)
   return None if peak is None else tokens_per_second / peak

@@ -1,4 +1,4 @@
-"""Matrices as pictures: masks, attention maps, what a patch changes."""
+"""Matrices as heat maps: masks, attention maps, effects of patches."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from lm.types import UserError
 
 Matrix = Shaped[np.ndarray, 'R S'] | Shaped[Array, 'R S']
 
-SHADES, SIGNED = 'Blues', 'RdBu_r'  # Of shares, and of what may be negative.
-WIDTH = 8.0  # Inches of the picture.
-CELL = 0.3  # Inches that a named row takes, where there is room.
-MARGIN = 1.4  # Inches beside a panel's cells: names, title, scale.
-TALLEST = 3.4  # Inches of a panel.
+SHADES, SIGNED = 'Blues', 'RdBu_r'  # For non-negative and for signed values.
+WIDTH = 8.0  # Width of the picture in inches.
+CELL = 0.3  # Height of a named row in inches, if there is room.
+MARGIN = 1.4  # Inches around a panel's cells: names, title, scale.
+TALLEST = 3.4  # The largest height of a panel in inches.
 
 
 def draw(
@@ -33,22 +33,22 @@ def draw(
   limits: tuple[float, float] | None = None,
   across: int = 4,
 ) -> None:
-  """Draws matrices side by side, all on one scale of colours.
+  """Draws matrices side by side, all on one colour scale.
 
   Args:
-    panels: By the title of each; all of one shape.
-    target: The PNG to write, whole or not at all.
-    title: Above the picture.
-    labels: Of what is to the right and of what is downwards, with units.
-    columns: What each column is called; by default it is numbered.
-    rows: What each row is called.
-    unit: Of the values, beside the scale; '': there is no scale.
-    limits: The values at the ends of the scale; None: the least and the
+    panels: The matrices by title; all of one shape.
+    target: The PNG to write, atomically.
+    title: The title above the picture.
+    labels: The labels of the x and the y axis, with units.
+    columns: The names of the columns; by default they are numbered.
+    rows: The names of the rows; by default they are numbered.
+    unit: The unit of the values, for the colour bar; '' means no colour bar.
+    limits: The values at the ends of the scale; None means the least and the
       largest. A scale that goes below 0 is white at 0.
     across: The most panels side by side.
 
   Raises:
-    UserError: The matrices differ in shape, or are none, or a name is missing.
+    UserError: The matrices differ in shape or are empty, or a name is missing.
   """
   matrices = {name: np.asarray(m, float) for name, m in panels.items()}
   height, width = _shape(matrices, rows, columns)
@@ -90,7 +90,7 @@ def _shape(
   rows: Sequence[str],
   columns: Sequence[str],
 ) -> tuple[int, int]:
-  """Returns the shape of all matrices, which the names fit."""
+  """Returns the shape of all matrices, after checking it and the names."""
   shapes = {matrix.shape for matrix in matrices.values()}
   if len(shapes) != 1 or 0 in next(iter(shapes)):
     raise UserError(
@@ -110,7 +110,7 @@ def _shape(
 def _scale(
   matrices: Mapping[str, np.ndarray], limits: tuple[float, float] | None
 ) -> tuple[tuple[float, float], str]:
-  """Returns the ends of the scale, and the colours between them."""
+  """Returns the ends of the scale, and its colour map."""
   values = np.concatenate([matrix.ravel() for matrix in matrices.values()])
   low, high = limits or (np.nanmin(values), np.nanmax(values))
   if low >= 0:
@@ -122,14 +122,14 @@ def _scale(
 def _name(
   axes: Axes, side: str, names: Sequence[str], hidden: bool, room: float
 ) -> None:
-  """Writes the names of the columns, or of the rows, unless they are hidden.
+  """Labels the columns or the rows of a panel, unless they are hidden.
 
   Args:
-    axes: Of a panel.
+    axes: The axes of the panel.
     side: x or y.
-    names: None: they are numbered.
-    hidden: Whether those of another panel are these, too.
-    room: Inches of one.
+    names: Their names; if empty, they are numbered.
+    hidden: Whether another panel shows the same labels.
+    room: The inches for each.
   """
   axes.tick_params(axis=side, colors=INK, labelsize=8, length=2)
   axis = axes.xaxis if side == 'x' else axes.yaxis

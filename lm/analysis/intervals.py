@@ -1,12 +1,12 @@
-"""How sure a difference between two variants is.
+"""Confidence intervals for the difference between two variants.
 
-There are two questions, and an interval answers one of them. Would these same
-models differ on other examples? The bootstrap over examples says; where these are
-of kinds, and those of a kind alike, that over kinds says more. Would models
-trained with other seeds differ? Student's t over seeds says; from three seeds
-no resampling could, for it would see only two thirds of their variance.
+There are two questions, and an interval answers one of them. Would the same
+models differ on other examples? The bootstrap over examples answers that; if
+examples come in kinds and are alike within one, that over kinds says more.
+Would models trained with other seeds differ? Student's t over seeds answers
+that; with three seeds, resampling would see only two thirds of their variance.
 
-Every difference is the second variant less the first.
+Every difference is the second variant minus the first.
 """
 
 import math
@@ -26,14 +26,14 @@ MOST = 2**22  # Examples drawn at once: 32 MB of indices.
 
 
 class Interval(NamedTuple):
-  """A number, and between which two the true one is.
+  """An estimate with its confidence interval.
 
   Attributes:
-    estimate: What was measured; None if a run has no number.
-    low: None, as `high`, where there is no interval; `method` says why.
-    high: The other end.
-    level: Of how many such intervals the true number is in, as a share.
-    method: In words, for a report.
+    estimate: The measured value; None if a run has none.
+    low: The lower end; None, like `high`, if there is none: see `method`.
+    high: The upper end.
+    level: The share of such intervals that contain the true value.
+    method: The method in words, for a report.
   """
 
   estimate: float | None
@@ -44,12 +44,12 @@ class Interval(NamedTuple):
 
 
 class Summary(NamedTuple):
-  """Of a number measured several times.
+  """A summary of several measurements.
 
   Attributes:
-    n: How many times.
-    mean: None if one of them is no number.
-    std: The standard deviation, by n - 1; None of a single one, too.
+    n: The number of measurements.
+    mean: Their mean; None if one of them is not finite.
+    std: The standard deviation, by n - 1; also None for a single measurement.
   """
 
   n: int
@@ -62,7 +62,7 @@ def summarize(values: Sequence[Number]) -> Summary:
   n = len(values)
   if n == 0 or not np.isfinite(values).all():
     return Summary(n, None, None)
-  if np.ptp(values) == 0:  # Their mean in floating point may be another.
+  if np.ptp(values) == 0:  # Their floating-point mean may differ.
     return Summary(n, float(values[0]), 0.0 if n > 1 else None)
   return Summary(n, float(np.mean(values)), float(np.std(values, ddof=1)))
 
@@ -71,8 +71,8 @@ def student(values: Sequence[Number], level: float = 0.95) -> Interval:
   """Returns the interval of a variant's mean, by Student's t over its seeds.
 
   Args:
-    values: One of each seed.
-    level: A share.
+    values: One value for each seed.
+    level: The confidence level, a share.
   """
   n, mean, std = summarize(values)
   counted = f'{n} seed{"s" * (n != 1)}'
@@ -87,13 +87,13 @@ def welch(
 ) -> Interval:
   """Returns the interval of the difference between two variants' means.
 
-  By Student's t over seeds with unequal variances (Welch 1947), which two
-  variants with as many seeds lose next to nothing by.
+  Uses Student's t over seeds with unequal variances (Welch 1947), which costs
+  next to nothing if both variants have as many seeds.
 
   Args:
-    first: One of each seed.
-    second: The same, of the other variant.
-    level: A share.
+    first: One value for each seed of the first variant.
+    second: The same for the second variant.
+    level: The confidence level, a share.
   """
   one, other = summarize(first), summarize(second)
   counted = f'over {one.n} and {other.n} seeds'
@@ -104,7 +104,7 @@ def welch(
     return _without(difference, level, counted)
   variances = [part.std**2 / part.n for part in (one, other)]
   total = sum(variances)
-  if total == 0:  # As of scores in few steps: it would have no width.
+  if total == 0:  # Such as coarse scores: the interval would have no width.
     return _without(difference, level, counted, 'no two seeds differ')
   shares = [variance / total for variance in variances]
   freedom = 1 / (shares[0] ** 2 / (one.n - 1) + shares[1] ** 2 / (other.n - 1))
@@ -117,14 +117,14 @@ def paired_student(
 ) -> Interval:
   """Returns the interval of the mean difference at seeds that both have.
 
-  It is the narrower one only where a seed is as lucky for one variant as for the
-  other, by more than the degrees of freedom that it loses: with three seeds it
-  has 2 of them, and `welch` up to 4.
+  It is narrower than `welch` only if a seed is as lucky for one variant as for
+  the other, by more than the loss of degrees of freedom costs: with three seeds
+  it has 2 of them, `welch` up to 4.
 
   Args:
-    first: By seed.
-    second: By the same seeds.
-    level: A share.
+    first: The values of the first variant by seed.
+    second: The values of the second by the same seeds.
+    level: The confidence level, a share.
 
   Raises:
     UserError: The seeds are not the same.
@@ -155,20 +155,20 @@ def paired_bootstrap(
 ) -> Interval:
   """Returns the interval of the difference of means, over other examples.
 
-  The examples are drawn anew with what both variants made of them, and the ends
+  Examples are resampled together with the scores of both variants, and the ends
   are bias-corrected and accelerated (BCa; Efron 1987). The scores of several
-  seeds are averaged for each example before that, so the interval is of these
-  trained models and says nothing of other seeds. From fewer than 100 examples it
-  is somewhat too narrow, as all bootstraps are.
+  seeds are first averaged for each example, so the interval is about these
+  trained models and says nothing about other seeds. With fewer than 100
+  examples it is somewhat too narrow, like all bootstraps.
 
   Args:
-    first: Of each seed, the scores by example.
-    second: The same, of the other variant.
-    weights: Of each example, such as its bytes; None: all count the same.
-    level: A share.
-    resamples: How often the examples are drawn.
-    seed: Of the draws.
-    of: What one of them is called.
+    first: The scores by example, for each seed of the first variant.
+    second: The same for the second variant.
+    weights: The weight of each example, such as its bytes; None means equal.
+    level: The confidence level, a share.
+    resamples: The number of resamples.
+    seed: Seed of the draws.
+    of: What an example is called in `method`.
 
   Raises:
     UserError: The examples are not the same.
@@ -204,7 +204,7 @@ def _draw(
   resamples: int,
   rng: np.random.Generator,
 ) -> Float[np.ndarray, 'resamples']:
-  """Returns the weighted mean of as many draws of the examples."""
+  """Returns the weighted mean of each resample of the examples."""
   n, equal = len(weights), np.ptp(weights) == 0
   rows = max(1, MOST // n)
   totals, means = differences * weights, []
@@ -221,10 +221,10 @@ def _accelerated(
   weights: Float[np.ndarray, 'n'],
   level: float,
 ) -> Float[np.ndarray, '2']:
-  """Returns at which shares of the draws the ends are (Efron 1987, 2.3, 6.6)."""
+  """Returns the quantile levels of the two ends (Efron 1987, 2.3, 6.6)."""
   totals = differences * weights
   estimate = totals.sum() / weights.sum()
-  # Draws as good as equal are so: their sums are in another order.
+  # Nearly equal draws are equal: only the order of their sums differs.
   near = 1e-12 * np.abs(differences).max()
   below = np.mean(drawn < estimate - near) + np.mean(drawn <= estimate + near)
   bias = special.ndtri(below / 2)
@@ -251,14 +251,14 @@ def _without(
   counted: str,
   why: str = 'one alone has no spread',
 ) -> Interval:
-  """Returns an estimate that has no interval, or none at all, and says why."""
+  """Returns an estimate, or None, without an interval, and says why."""
   why = 'a score is no number' if estimate is None else why
   method = f'no interval {counted}: {why}'
   return Interval(estimate, None, None, _share(level), method)
 
 
 def _share(level: float) -> float:
-  """Returns the level, which must be a share."""
+  """Returns the level; raises UserError unless it is a share."""
   if not 0 < level < 1:
     raise UserError(
       f'The level of an interval is {level}, but it is a share. Set it between 0'
@@ -268,7 +268,7 @@ def _share(level: float) -> float:
 
 
 def _ids_of(first: Sequence[Scores], second: Sequence[Scores]) -> list[str]:
-  """Returns the ids of the examples, which all runs must have scored."""
+  """Returns the ids of the examples, the same for all runs."""
   if not first or not second or not first[0]:
     raise UserError(
       'A variant has no scored example, so there is nothing to compare. Evaluate'
@@ -289,7 +289,7 @@ def _ids_of(first: Sequence[Scores], second: Sequence[Scores]) -> list[str]:
 
 
 def _named(ids: set[str]) -> str:
-  """Returns how many ids there are, and the first of them."""
+  """Returns the number of ids, and the first of them."""
   some = ', '.join(map(repr, sorted(ids)[:3]))
   return f'{len(ids)} ({some})' if ids else 'none'
 

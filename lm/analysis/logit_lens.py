@@ -1,4 +1,4 @@
-"""What a model would say if it ended after each of its layers."""
+"""The logit lens: what a model would predict after each of its layers."""
 
 import functools
 from collections.abc import Mapping
@@ -19,29 +19,29 @@ def logit_lens(
 ) -> Float[Array, 'M B L V']:
   """Returns the scores of the vocabulary after 0, 1, ... and all N layers.
 
-  What has been added up so far is put in as the end of the stack, behind its
-  last norm, and the model answers with the head that it has (nostalgebraist
-  2020, "interpreting GPT: the logit lens"). The last of them are its own.
+  The residual stream after each layer replaces the output of the stack, after
+  its final norm, and the model's own head decodes it (nostalgebraist 2020,
+  "interpreting GPT: the logit lens"). The last scores are the model's own.
 
   Args:
-    model: Any of `lm.models` that scores tokens.
-    params: Of the model.
-    inputs: Its keyword arguments; with `predict_at`, answers stand there.
+    model: Any of `lm.models` that predicts tokens.
+    params: The parameters of the model.
+    inputs: Its keyword arguments; with `predict_at`, only those positions.
 
   Raises:
-    UserError: The model scores no tokens.
+    UserError: The model does not predict tokens.
   """
   return _lens(model, params, dict(inputs))
 
 
 def answering_stack(params: PyTree) -> str:
-  """Returns the name of the stack that answers tokens."""
+  """Returns the name of the stack that predicts tokens."""
   stacks = ('generator', 'decoder', 'encoder')
   return next(name for name in stacks if name in params)
 
 
 def embedded(model: nn.Module, stack: str) -> str:
-  """Returns the name of what the stack reads: embedded tokens."""
+  """Returns the name of the activation that the stack reads, the embeddings."""
   apart = model.form == 'encoder_decoder' or stack == 'generator'
   return f'{stack}_in' if apart else 'dropout'
 
@@ -57,7 +57,7 @@ def _lens(model, params, inputs):
     hidden = layers.norm(model.config, 'final_norm').apply(own, hidden)
 
   def answer(hidden):
-    # Nothing before it is computed: nobody reads it.
+    # Nothing before `stack` is computed, since nothing uses it.
     answers, _ = capture.observe(model, (), params, inputs, {stack: hidden})
     if 'tokens' not in answers:
       raise UserError(

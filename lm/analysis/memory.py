@@ -1,4 +1,4 @@
-"""How much memory a device has and has used, and which of them a step fits."""
+"""The peak memory of this process, and the devices that a step fits into."""
 
 import pathlib
 import re
@@ -7,8 +7,8 @@ import sys
 
 import jax
 
-# Bytes of one device, from the vendors' data sheets; of TPU v2 and v3 a device
-# is one of a chip's two cores.
+# Bytes of one device, from the vendors' data sheets; for TPU v2 and v3, a
+# device is one of a chip's two cores.
 MEMORY = {
   'RTX 4090': 24e9,
   'L4': 24e9,
@@ -28,30 +28,29 @@ MEMORY = {
   'TPU v6e': 32 * 2**30,
 }
 
-# What a step may have of it: the rest goes to the runtime, its libraries and
-# the room between buffers.
+# The share of a device's memory that a step may use: the rest goes to the
+# runtime, its libraries and fragmentation.
 SHARE = 0.9
 
 
 def peak() -> int:
-  """Returns the most bytes that were in use at once, on the fullest device here.
+  """Returns the peak bytes in use, on the fullest local device.
 
-  Of a device that does not count them, as a CPU, it is the most that this
-  process had in memory, its compiler included.
+  For a device that does not count them, such as a CPU, it is the peak memory of
+  this process, compiler included.
   """
   counted = [device.memory_stats() or {} for device in jax.local_devices()]
   used = [each.get('peak_bytes_in_use', 0) for each in counted]
   if max(used):
     return max(used)
   status = pathlib.Path('/proc/self/status')
-  if (
-    status.exists()
-  ):  # getrusage would count what this process was forked from.
+  # getrusage would include the process that this one was forked from.
+  if status.exists():
     return 1024 * int(re.search(r'VmHWM:\s+(\d+) kB', status.read_text())[1])
   unit = 1 if sys.platform == 'darwin' else 1024  # getrusage(2) on each.
   return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def fits(size: int) -> dict[str, bool]:
-  """Returns by the kind of a device whether `size` bytes fit into it."""
+  """Returns whether `size` bytes fit, by kind of device."""
   return {kind: size <= SHARE * memory for kind, memory in MEMORY.items()}

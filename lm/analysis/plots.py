@@ -1,4 +1,4 @@
-"""Pictures of what was measured."""
+"""Plots of losses and scores."""
 
 import itertools
 import math
@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from lm.data import atomic
 
 TRAIN, EVAL, INK = '#86a9d1', '#c8442b', '#444444'
-# Told apart by the colour-blind (Okabe and Ito 2008), on white; and by dashes on
-# a grey print. 7 and 4 make 28 different lines.
+# Safe for colour-blind readers (Okabe and Ito 2008), on white; dashes tell
+# lines apart in greyscale. 7 colours and 4 dashes make 28 different lines.
 COLORS = (
   '#0072b2',
   '#d55e00',
@@ -27,16 +27,16 @@ COLORS = (
   '#000000',
 )
 DASHES = ('-', '--', '-.', ':')
-FEW = 25  # Points so few that each is marked.
-ROOM = 5  # Lines whose legend finds a place among them.
+FEW = 25  # The most points of a line that are marked one by one.
+ROOM = 5  # The most entries of a legend inside the axes.
 
 
 class Bar(NamedTuple):
-  """A number to be drawn.
+  """A bar of a chart.
 
   Attributes:
-    height: The number; None: there is none.
-    low: The lower end of its interval; None: it has none.
+    height: Its value; None if there is none.
+    low: The lower end of its interval; None if it has none.
     high: The upper end.
   """
 
@@ -45,19 +45,19 @@ class Bar(NamedTuple):
   high: float | None = None
 
 
-Points = Sequence[Sequence[float | int | None]]  # Each where, and how high.
-Runs = Sequence[Points]  # Of one variant, one of each seed.
+Points = Sequence[Sequence[float | int | None]]  # Each an x and a y.
+Runs = Sequence[Points]  # Of one variant, one for each seed.
 
 
 def loss(
   lines: Iterable[Mapping[str, Any]], target: pathlib.Path, title: str
 ) -> None:
-  """Draws the losses of a run against its steps.
+  """Plots the losses of a run against its steps.
 
   Args:
-    lines: Of its `metrics.jsonl`.
-    target: The PNG to write, whole or not at all.
-    title: Above the picture.
+    lines: The lines of its `metrics.jsonl`.
+    target: The PNG to write, atomically.
+    title: The title above the plot.
   """
   lines = list(lines)
 
@@ -65,7 +65,7 @@ def loss(
     points = [
       (line['step'], line['loss']) for line in lines if line['split'] == split
     ]
-    # What is not a number leaves a gap.
+    # Missing values leave a gap.
     return [(s, math.nan if value is None else value) for s, value in points]
 
   figure, axes = empty()
@@ -93,18 +93,18 @@ def lines(
   log_x: bool = False,
   log_y: bool = False,
 ) -> None:
-  """Draws variants, the mean of each and a band of a standard deviation around.
+  """Plots the mean of each variant, with a band of one standard deviation.
 
   Args:
-    series: By what the legend calls them. What is None or no number leaves a
-      gap; where the runs of a variant were not measured at the same places, they
-      are compared on lines between those, as far as all of them go.
-    target: The PNG to write, whole or not at all.
-    title: Above the picture.
-    x_label: What is to the right, with its unit.
-    y_label: What is upwards, with its unit.
-    log_x: Whether to the right every step multiplies.
-    log_y: The same upwards.
+    series: The runs by the name in the legend. None and NaN leave a gap; if the
+      runs of a variant were not measured at the same points, they are
+      interpolated linearly, over the range that all of them cover.
+    target: The PNG to write, atomically.
+    title: The title above the plot.
+    x_label: The label of the x axis, with its unit.
+    y_label: The label of the y axis, with its unit.
+    log_x: Whether the x axis is logarithmic.
+    log_y: Whether the y axis is logarithmic.
   """
   figure, axes = empty()
   looks = zip(itertools.cycle(DASHES), itertools.cycle(COLORS))
@@ -119,11 +119,11 @@ def lines(
     if len(runs) > 1:
       edges = mean - std, mean + std
       axes.fill_between(x, *edges, color=color, alpha=0.18, linewidth=0)
-  # What is not above 0 has no place on such an axis.
+  # Values that are not above 0 have no place on a logarithmic axis.
   drawn = axes.get_lines()
   if log_x and any((line.get_xdata() > 0).any() for line in drawn):
     axes.set_xscale('log')
-  elif axes.get_xlim()[1] > 1e4:  # 16M, and not 1.6 with 1e7 in a corner.
+  elif axes.get_xlim()[1] > 1e4:  # 16M, instead of 1.6 and 1e7 in a corner.
     axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=''))
   if log_y and any((line.get_ydata() > 0).any() for line in drawn):
     axes.set_yscale('log')
@@ -141,16 +141,16 @@ def bars(
   *,
   chance: float | None = None,
 ) -> None:
-  """Draws numbers side by side, with their intervals.
+  """Draws a grouped bar chart, with intervals.
 
   Args:
-    series: By what the legend calls them; of each, the bars by what they are
-      called. Those of one name stand together.
-    target: The PNG to write, whole or not at all.
-    title: Above the picture.
-    y_label: What is upwards, with its unit.
-    x_label: What tells the bars apart.
-    chance: What guessing achieves, where the bars begin then; None: at 0.
+    series: The bars by name, of each series by the name in the legend. Bars of
+      one name are grouped.
+    target: The PNG to write, atomically.
+    title: The title above the plot.
+    y_label: The label of the y axis, with its unit.
+    x_label: The label of the x axis.
+    chance: The score of guessing, at which bars then begin; None means at 0.
   """
   figure, axes = empty()
   names = [*dict.fromkeys(name for own in series.values() for name in own)]
@@ -190,7 +190,7 @@ def bars(
 
 
 def band(runs: Runs) -> tuple[Float[np.ndarray, 'points'], ...]:
-  """Returns where runs are compared, and their mean and deviation there."""
+  """Returns the x of the points, and the mean and deviation of runs there."""
   if not runs:
     return (np.zeros(0),) * 3
   whole = [
@@ -207,8 +207,8 @@ def band(runs: Runs) -> tuple[Float[np.ndarray, 'points'], ...]:
 
 
 def empty() -> tuple[Figure, Axes]:
-  """Returns a picture to draw in."""
-  # No pyplot: its state is the whole process's.
+  """Returns an empty figure and its axes."""
+  # No pyplot: its state is global to the process.
   figure = Figure(figsize=(8, 4.5), dpi=120, layout='constrained')
   return figure, figure.add_subplot()
 
@@ -221,15 +221,15 @@ def finish(
   labels: tuple[str, str],
   room: int = ROOM,
 ) -> None:
-  """Writes a picture, whole or not at all, with all that explains it.
+  """Adds title, labels, grid and legend to a figure, and writes it atomically.
 
   Args:
-    figure: With what is drawn.
-    axes: Of it.
+    figure: The figure.
+    axes: Its axes.
     target: The PNG.
-    title: Above the picture.
-    labels: Of what is to the right and of what is upwards.
-    room: The most lines of a legend that stands among what is drawn.
+    title: The title above the plot.
+    labels: The labels of the x and the y axis.
+    room: The most entries of a legend that is put inside the axes.
   """
   axes.set_title(title, loc='left', color=INK, parse_math=False)
   axes.set_xlabel(labels[0], color=INK, parse_math=False)

@@ -1,4 +1,4 @@
-"""How a loss falls with size: a power law, fitted to a ladder of sizes."""
+"""Power laws of the loss in size, fitted to a ladder of sizes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from jaxtyping import Float
 from lm.analysis.intervals import Interval, Number, around
 from lm.types import UserError
 
-FLOORS = 100  # Tried, before the best is refined.
+FLOORS = 100  # The number of floors tried before the best is refined.
 
 
 class PowerLaw(NamedTuple):
   """`loss = floor + scale * size ** -exponent` (Kaplan et al. 2020, 3).
 
   Attributes:
-    scale: What lies above the floor at size 1.
-    exponent: With its interval.
-    floor: What no size gets below; 0 if it was not asked for.
-    error: The standard deviation of the logarithms of the losses around it, by
-      degrees of freedom; None where there is none left.
+    scale: The loss above the floor at size 1.
+    exponent: The exponent with its interval.
+    floor: The loss that no size gets below; 0 unless fitted.
+    error: The residual standard deviation of the log losses, by degrees of
+      freedom; None if there are none left.
   """
 
   scale: float
@@ -40,21 +40,20 @@ def fit(
   with_floor: bool = False,
   level: float = 0.95,
 ) -> PowerLaw:
-  """Returns the power law nearest to the logarithms of the losses.
+  """Returns the least-squares power law of the logarithms of the losses.
 
-  A size counts once, with the mean over its seeds: how far a size lies from the
-  line is the same for all its seeds, so that they are no measurements of their
-  own, and the interval is by as many degrees of freedom as there are sizes less
-  the numbers fitted.
+  A size counts once, with the mean over its seeds: these share the deviation of
+  their size from the line, so they are not independent measurements, and the
+  degrees of freedom are the number of sizes minus the numbers fitted.
 
   Args:
-    losses: By size (parameters, tokens or FLOPs), one of each seed.
-    with_floor: Whether it may end above 0. Takes sizes over several orders of
-      magnitude to tell from the exponent.
-    level: Of the interval, a share.
+    losses: The losses by size (parameters, tokens or FLOPs), one for each seed.
+    with_floor: Whether to fit a floor above 0. It takes sizes over several
+      orders of magnitude to tell it from the exponent.
+    level: The confidence level of the interval, a share.
 
   Raises:
-    UserError: There are fewer sizes than numbers to fit, or a loss that has no
+    UserError: There are fewer sizes than numbers to fit, or a loss has no
       logarithm.
   """
   fitted = 3 if with_floor else 2
@@ -63,7 +62,7 @@ def fit(
   x = np.log(np.array(sizes, float))
   y = np.array([np.mean(np.log(losses[size])) for size in sizes])
   solve = _with_floor if with_floor else _line
-  # Centred, so that scale and exponent are told apart as well as they can be.
+  # Centred, so that scale and exponent are as little correlated as possible.
   found, slopes = solve(x - x.mean(), y)
   height, exponent, floor = found
   law = lambda x: np.log(floor + np.exp(height - exponent * x))
@@ -98,7 +97,7 @@ Fit = tuple[tuple[float, float, float], Float[np.ndarray, 'sizes fitted']]
 
 
 def _line(x: Float[np.ndarray, 'sizes'], y: Float[np.ndarray, 'sizes']) -> Fit:
-  """Returns height, exponent and no floor, and what the law changes with them."""
+  """Returns height, exponent and a floor of 0, and the Jacobian of the law."""
   slopes = np.stack([np.ones_like(x), -x], axis=1)
   height, exponent = np.linalg.lstsq(slopes, y)[0].tolist()
   return (height, exponent, 0.0), slopes
@@ -107,7 +106,7 @@ def _line(x: Float[np.ndarray, 'sizes'], y: Float[np.ndarray, 'sizes']) -> Fit:
 def _with_floor(
   x: Float[np.ndarray, 'sizes'], y: Float[np.ndarray, 'sizes']
 ) -> Fit:
-  """Returns height, exponent and floor, and what the law changes with them."""
+  """Returns height, exponent and floor, and the Jacobian of the law."""
   from scipy import optimize
 
   law = lambda p: np.log(p[2] + np.exp(p[0] - p[1] * x))
@@ -127,7 +126,7 @@ def _with_floor(
 
 
 def _check(losses: Mapping[Number, Sequence[Number]], fitted: int) -> None:
-  """Raises UserError if the losses decide no law."""
+  """Raises UserError if the losses do not determine a law."""
   if len(losses) < fitted:
     raise UserError(
       f'There are {len(losses)} sizes, and a power law of {fitted} numbers needs'

@@ -1,4 +1,4 @@
-"""What can be read off the activations of a layer by a linear classifier."""
+"""Linear probes: classifiers of the activations of a layer."""
 
 import functools
 from typing import NamedTuple
@@ -11,17 +11,17 @@ from jaxtyping import Array, Float, Int
 
 from lm.types import UserError
 
-L2 = 1e-3  # Of the mean loss of an example.
-STEPS = 100  # Of L-BFGS: the loss is convex, and flat well before.
+L2 = 1e-3  # Relative to the mean loss of an example.
+STEPS = 100  # Of L-BFGS: the loss is convex, and converges well before.
 
 
 class Tokens(NamedTuple):
-  """Tokens of which something is asked.
+  """Labelled tokens.
 
   Attributes:
-    features: What each layer has at each of them.
-    types: Which word each is, so that the same words have the same number.
-    labels: What is asked of each, counted from 0.
+    features: The activations of each layer at each of them.
+    types: The number of the word that each is; equal words have equal numbers.
+    labels: The label of each, counted from 0.
   """
 
   features: Float[Array, 'N M D']
@@ -30,12 +30,12 @@ class Tokens(NamedTuple):
 
 
 class Probed(NamedTuple):
-  """How often a probe of each layer was right on tokens it was not fitted to.
+  """The test accuracy of a probe of each layer.
 
   Attributes:
-    accuracy: On what is asked.
-    control_accuracy: On labels that were drawn for each word, so that they can
-      only be learned by heart.
+    accuracy: On the labels.
+    control_accuracy: On labels drawn at random for each word, which can only be
+      memorized.
   """
 
   accuracy: Float[np.ndarray, 'N']
@@ -43,12 +43,12 @@ class Probed(NamedTuple):
 
   @property
   def selectivity(self) -> Float[np.ndarray, 'N']:
-    """How much of it is the layer's, and not the probe's own memory."""
+    """How much of it is due to the layer, not to the probe's own capacity."""
     return self.accuracy - self.control_accuracy
 
 
 class Probe(NamedTuple):
-  """A linear classifier of what one layer has."""
+  """A linear classifier of the activations of one layer."""
 
   kernel: Float[Array, 'D C']
   bias: Float[Array, 'C']
@@ -59,19 +59,19 @@ class Probe(NamedTuple):
 
 
 def probe(train: Tokens, test: Tokens, seed: int = 0, l2: float = L2) -> Probed:
-  """Returns what linear probes of each layer know, beside a control task.
+  """Returns the accuracy of linear probes of each layer, and of a control task.
 
-  Whatever a probe learns of random labels of words, it has learned by itself;
-  selectivity is what is left (Hewitt and Liang 2019, 2).
+  A probe can only memorize the random labels of the control task; selectivity
+  is the accuracy beyond that (Hewitt and Liang 2019, 2).
 
   Args:
-    train: What the probes are fitted to.
-    test: What they are asked then.
-    seed: Of the labels of the control task.
-    l2: Weight of the squared kernel beside the mean loss.
+    train: The tokens to fit the probes to.
+    test: The tokens to test them on.
+    seed: Seed of the labels of the control task.
+    l2: Weight of the squared kernel, relative to the mean loss.
 
   Raises:
-    UserError: There are no two labels to tell apart, or they do not fit.
+    UserError: There are not two labels to tell apart, or sizes do not match.
   """
   count = _num_labels(train, test)
   control = control_labels(train, test, seed)
@@ -86,9 +86,9 @@ def probe(train: Tokens, test: Tokens, seed: int = 0, l2: float = L2) -> Probed:
 def control_labels(
   train: Tokens, test: Tokens, seed: int
 ) -> tuple[Int[np.ndarray, 'M'], Int[np.ndarray, 'K']]:
-  """Returns labels in which only the word counts, for both sets of tokens.
+  """Returns labels that depend only on the word, for both sets of tokens.
 
-  Each word has one, drawn as often as it is there among those of `train`.
+  The label of each word is drawn by its frequency among the labels of `train`.
   """
   rng = np.random.default_rng(seed)
   words, numbers = np.unique(
@@ -104,10 +104,10 @@ def fit(
   num_labels: int,
   l2: float = L2,
 ) -> Probe:
-  """Returns the logistic regression of one layer, by L-BFGS.
+  """Returns the logistic regression of one layer, fitted by L-BFGS.
 
-  Features are put on one scale first, so that `l2` means the same to all of
-  them; the probe that is returned takes them as they are.
+  Features are standardized first, so that `l2` means the same for all of them;
+  the returned probe takes them unscaled.
   """
   mean = jnp.mean(features, axis=0)
   scale = 1 / jnp.maximum(jnp.std(features, axis=0), 1e-6)
@@ -142,11 +142,11 @@ def fit(
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _fit_all(features, labels, num_labels, l2):
   one = lambda layer: fit(layer, labels, num_labels, l2)
-  return jax.lax.map(one, features)  # One after another: memory for one.
+  return jax.lax.map(one, features)  # Sequential, with the memory for one.
 
 
 def _num_labels(train: Tokens, test: Tokens) -> int:
-  """Returns how many labels there are; raises UserError if none can be told."""
+  """Returns the number of labels; raises UserError as `probe` does."""
   for name, tokens in (('train', train), ('test', test)):
     sizes = tokens.features.shape[1], len(tokens.types), len(tokens.labels)
     if len(set(sizes)) > 1 or 0 in sizes:

@@ -1,8 +1,8 @@
-"""One self-contained HTML file: what a report is written with.
+"""Builds a report as one self-contained HTML file.
 
-Functions return HTML, and what they are given is text: all of it is escaped.
-Only `parts` are what other functions here returned. No request leaves the file,
-which its policy makes sure of; pictures are in it.
+Functions return HTML, and take text, all of which is escaped; only `parts` are
+the HTML that other functions here returned. The file makes no requests, as its
+content security policy ensures; pictures are embedded.
 """
 
 import base64
@@ -15,14 +15,14 @@ from lm.types import UserError
 Cell = str | int | float | None
 KINDS = {b'\x89PNG\r\n\x1a\n': 'png', b'<svg': 'svg+xml', b'<?xml': 'svg+xml'}
 
-# A number and what stands around it: +1.2 ± 0.3%, 1,024, [−0.4, 0.1], 3e+17, 2.1M.
+# Numbers and what surrounds them: +1.2 ± 0.3%, 1,024, [−0.4, 0.1], 3e+17, 2.1M.
 NUMERIC = re.compile(
   r'[\[(]?[-−+±]?\d(?:[-−+±\d,.;\s%×()\[\]]|e[-+]?\d)*[kMGT]?'
 )
 NOTHING = '–'
 NOTHINGS = ('', '-', '–', '—', '−')
 WORDS = ('nan', 'inf', '−inf')
-LONG = 32  # Letters, from which a column is not to be squeezed.
+LONG = 32  # Columns with longer texts get a minimum width.
 
 STYLE = """
 :root {
@@ -114,7 +114,7 @@ details[open] > summary { margin-bottom: .8em; }
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-  """Returns a whole document; light, dark, on a phone and on paper."""
+  """Returns a whole document, for light and dark, phone and paper."""
   policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
   body = '\n'.join(parts)
   return f"""<!doctype html>
@@ -139,7 +139,7 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def heading(text: str, level: int = 2) -> str:
-  """Returns a heading, which `contents` leads to if no other has its text."""
+  """Returns a heading, to which `contents` links if its text is unique."""
   if not 2 <= level <= 4:
     raise ValueError(f'A heading has the level {level}. Give it 2, 3 or 4.')
   return f'<h{level} id="{_anchor(text)}">{_text(text)}</h{level}>'
@@ -160,17 +160,17 @@ def paragraph(text: str) -> str:
 
 
 def bullets(items: Iterable[str]) -> str:
-  """Returns a list of points."""
+  """Returns a bulleted list."""
   return f'<ul>{"".join(f"<li>{_text(item)}</li>" for item in items)}</ul>'
 
 
 def code(text: str) -> str:
-  """Returns lines as they stand, such as a command."""
+  """Returns preformatted lines, such as a command."""
   return f'<pre tabindex="0"><code>{_text(text)}</code></pre>'
 
 
 def details(summary: str, parts: Iterable[str], opened: bool = False) -> str:
-  """Returns parts that are folded away under a summary."""
+  """Returns parts that are folded under a summary."""
   folded = ' open' if opened else ''
   body = '\n'.join(parts)
   return (
@@ -183,12 +183,12 @@ def table(
 ) -> str:
   """Returns a table, each row named by its first cell.
 
-  Columns of numbers are aligned to the right; what is wider than a screen is
-  scrolled, its first column staying.
+  Columns of numbers are right-aligned; a table wider than the screen scrolls,
+  with its first column fixed.
 
   Args:
-    header: What each column is.
-    rows: Text; whole numbers; others, shown with 4 digits; None for nothing.
+    header: The name of each column.
+    rows: Text; integers; floats, shown with 4 digits; None for nothing.
     caption: What the table shows.
   """
   rows = [list(row) for row in rows]
@@ -208,7 +208,7 @@ def table(
     )
     lines.append(f'<tr>{cells}</tr>')
   body = '\n'.join(lines)
-  # Reached by keys, since it may have to be scrolled.
+  # Focusable by keyboard, since it may have to be scrolled.
   return (
     f'<figure class="table" tabindex="0" role="region"'
     f' aria-label="{_text(caption)}">\n<table>\n'
@@ -219,15 +219,15 @@ def table(
 
 
 def figure(image: bytes, caption: str, description: str = '') -> str:
-  """Returns a picture that is part of the file.
+  """Returns an embedded picture.
 
   Args:
     image: A PNG or an SVG.
-    caption: Stands below it.
-    description: For who does not see it; by default the caption.
+    caption: The text below it.
+    description: The alternative text; by default the caption.
 
   Raises:
-    UserError: It is no such picture.
+    UserError: It is neither PNG nor SVG.
   """
   start = image.lstrip()[:8]
   kind = next((KINDS[key] for key in KINDS if start.startswith(key)), None)
@@ -245,7 +245,7 @@ def figure(image: bytes, caption: str, description: str = '') -> str:
 
 
 def shown(cell: Cell) -> str:
-  """Returns a cell as it is read: 1,024, 41,250 and 3.142, −0.5 with its minus."""
+  """Returns a cell as text: 1,024, 41,250 and 3.142, −0.5 with a minus sign."""
   if cell is None:
     return NOTHING
   if isinstance(cell, str | bool):
@@ -258,7 +258,7 @@ def shown(cell: Cell) -> str:
 
 
 def _mark(column: Iterable[Cell]) -> str:
-  """Returns how the cells of a column are marked: numbers, and long texts."""
+  """Returns the class attribute of a column: numbers, or long texts."""
   texts = [cell for cell in map(shown, column) if cell not in NOTHINGS]
   numeric = lambda text: text in WORDS or NUMERIC.fullmatch(text)
   if texts and all(map(numeric, texts)):
@@ -267,10 +267,10 @@ def _mark(column: Iterable[Cell]) -> str:
 
 
 def _anchor(text: str) -> str:
-  """Returns what a heading is linked by."""
+  """Returns the id by which a heading is linked."""
   return re.sub(r'\W+', '-', text.lower()).strip('-') or 'section'
 
 
 def _text(text: str) -> str:
-  """Returns text that a browser takes as nothing else."""
+  """Returns escaped text."""
   return html.escape(text, quote=True)

@@ -1,1 +1,1 @@
-"""Variants under one budget: what each is given, what it did, and the report."""
+"""Variants under one budget: their terms, their results, and the report."""

@@ -1,4 +1,4 @@
-"""Everything that a study found, as its report.json has it."""
+"""Gathers the results of a study, as stored in its report.json."""
 
 import collections
 import dataclasses
@@ -18,10 +18,10 @@ from lm.comparison.terms import Terms
 
 Configs = Mapping[str, Mapping[str, Any]]
 
-# What a loss depends on beside the model: of others it is another question. For
-# a byte it is the same one, however the text is cut into tokens.
+# The fields that a loss depends on besides the model; if these differ, losses
+# are not comparable. Bits per byte are, however the text is tokenized.
 OF_A_LOSS = ('objective.', 'data.')
-# What numbers depend on beside the config.
+# What results depend on besides the config.
 OF_A_PLACE = ('git_sha', 'python', 'versions', 'devices', 'platform')
 OF_TOKENS = ('data.tokenizer', 'data.vocab_size', 'data.end_of_text')
 
@@ -34,14 +34,14 @@ def gather(
   rates: Mapping[str, float | None],
   root: pathlib.Path,
 ) -> dict[str, Any]:
-  """Returns what a report tells.
+  """Returns the content of a report.
 
   Args:
-    study: What was compared.
+    study: The study.
     configs: The resolved config of each variant.
-    terms: What each run of a variant was given.
-    trials: What each trial of a learning rate was.
-    rates: The learning rate that each variant has.
+    terms: The terms of the runs of each variant.
+    trials: The terms of its trials of learning rates.
+    rates: The learning rate of each variant.
     root: Where the runs are.
   """
   cells = {name: _cells(study, name, root) for name in configs}
@@ -95,10 +95,10 @@ def gather(
 def comparable_metrics(
   study: Study, differing: Mapping[str, Any]
 ) -> tuple[str, ...]:
-  """Returns what means the same of every variant.
+  """Returns the metrics that are comparable between variants.
 
-  That is what all were asked; the loss, if they have the objective, the text and
-  the tokens in common; and bits per byte, if the first two.
+  These are the scores and tasks of the study; the loss, if objective, text and
+  tokenizer are the same; and bits per byte, if the first two are.
   """
   asked = tuple(each.name for each in (*study.scores, *study.tasks))
   others = {key for key in differing if key.startswith(OF_A_LOSS)}
@@ -109,7 +109,7 @@ def comparable_metrics(
 def losses(
   study: Study, name: str, root: pathlib.Path
 ) -> dict[str, float | None]:
-  """Returns the last loss at each learning rate that was tried."""
+  """Returns the final loss at each learning rate that was tried."""
   rates = study.tuning.learning_rates
   if len(rates) < 2:
     return {}
@@ -144,11 +144,11 @@ def between(
   cells: Mapping[str, Mapping[int, pathlib.Path]],
   metrics: Sequence[str],
 ) -> list[dict[str, Any]]:
-  """Returns the intervals of the second variant less the first, of each two.
+  """Returns the intervals of the difference (second - first) of each two.
 
-  `over` says what might have been other ones: 'seed', 'example' or 'paradigm'.
+  `over` is the source of variation: 'seed', 'example' or 'paradigm'.
   """
-  drawn = {  # What a bootstrap draws, by what one of it is called.
+  drawn = {  # What a bootstrap resamples, by the name of one.
     'example': results.answers,
     'paradigm': results.paradigms,
   }
@@ -187,9 +187,9 @@ def ladder(
   scored: Mapping[str, Mapping[int, Mapping[str, float]]],
   terms: Mapping[str, Terms],
 ) -> dict[str, Any] | None:
-  """Returns the power law of the losses; None: of fewer sizes than it takes.
+  """Returns the power law of the losses; None if there are too few sizes.
 
-  Sizes are without tables of embeddings, as in Kaplan et al. (2020).
+  Sizes exclude embedding tables, as in Kaplan et al. (2020).
   """
   losses = collections.defaultdict(list)
   for name, own in scored.items():
@@ -240,9 +240,9 @@ def drawn(
 def environments(
   cells: Mapping[str, Mapping[int, pathlib.Path]],
 ) -> list[dict[str, Any]]:
-  """Returns where the runs and their fine-tuning were, each place once.
+  """Returns the distinct environments of the runs and their fine-tuning.
 
-  `runs` are the names of those that were there.
+  `runs` are the names of the runs in each.
   """
   found: dict[str, dict[str, Any]] = {}
   for name, own in cells.items():
@@ -264,7 +264,7 @@ def _lacking(
   cells: Mapping[str, Mapping[int, pathlib.Path]],
   root: pathlib.Path,
 ) -> list[dict[str, Any]]:
-  """Returns as failures what was scored by a metric that is none."""
+  """Returns, as failures, scores and tasks that lack the study's metric."""
   return [
     {
       'where': cell.relative_to(root).as_posix(),
@@ -281,7 +281,7 @@ def _lacking(
 def _cells(
   study: Study, name: str, root: pathlib.Path
 ) -> dict[int, pathlib.Path]:
-  """Returns where the runs of a variant are that have ended, by seed."""
+  """Returns the workdirs of the finished runs of a variant, by seed."""
   cells = {
     seed: results.cell_of(root, name, seed) for seed in range(study.seeds)
   }

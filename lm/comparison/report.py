@@ -1,4 +1,4 @@
-"""What a study found, as people read it: report.html, and the terms in the log."""
+"""The results of a study for readers: report.html, and the terms in the log."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ NOT_THE_SAME = (
 def say_terms(
   study: Study, terms: Mapping[str, Terms], trials: Mapping[str, Terms]
 ) -> None:
-  """Logs what each variant is given, and what the whole study takes."""
+  """Logs the terms of each variant, and the cost of the whole study."""
   header, rows = tables.terms_table({k: v._asdict() for k, v in terms.items()})
   table = tables.aligned([header, *rows])
   unit = tables.UNITS[study.unit]
@@ -43,11 +43,11 @@ def say_terms(
 
 
 def write(found: Mapping[str, Any], root: pathlib.Path) -> None:
-  """Writes report.json, plots/*.png and report.html, each whole or not at all.
+  """Writes report.json, plots/*.png and report.html, each atomically.
 
   Args:
-    found: As `gathering.gather` returns it.
-    root: Where they go.
+    found: As returned by `gathering.gather`.
+    root: The directory to write to.
   """
   with atomic.new_file(root / 'report.json') as part:
     part.write_text(json.dumps(found, indent=2) + '\n')
@@ -59,10 +59,10 @@ def write(found: Mapping[str, Any], root: pathlib.Path) -> None:
 def draw(
   found: Mapping[str, Any], folder: pathlib.Path
 ) -> dict[str, pathlib.Path]:
-  """Draws losses and scores against tokens, FLOPs and time; returns where.
+  """Plots losses and scores against tokens, FLOPs and time.
 
   Returns:
-    The pictures by what is under them.
+    The paths of the pictures, by their captions.
   """
   folder.mkdir(parents=True, exist_ok=True)
   pictures = {}
@@ -109,7 +109,7 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, pathlib.Path]) -> str:
 
 
 def _incomplete(found: Mapping[str, Any]) -> list[str]:
-  """Returns, if runs are missing, that means are over those that are there."""
+  """Returns a note if runs are missing, so that means are over fewer."""
   wanted = found['study']['seeds'] * len(found['terms'])
   ended = sum(map(len, found['rows'].values()))
   if ended == wanted and not found['failures']:

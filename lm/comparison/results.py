@@ -1,4 +1,4 @@
-"""What the runs of a study came to, read from where they are."""
+"""Reads the results of the runs of a study from their workdirs."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from lm.tasks import predictions
 from lm.training import run_config, run_log
 from lm.types import UserError
 
-# Of a study: more of these may come.
+# Fields of a study to which entries may be added later.
 ASKED = ('scores', 'tasks')
 
 
@@ -28,30 +28,29 @@ def trial_of(root: pathlib.Path, name: str, rate: float) -> pathlib.Path:
 
 
 def loss_of(result: Mapping[str, Any] | None) -> float:
-  """Returns the last loss of a run; inf if it failed or diverged."""
+  """Returns the final loss of a run; inf if it failed or diverged."""
   loss = None if result is None else result['loss']
   return float('inf') if loss is None or not math.isfinite(loss) else loss
 
 
 def ended(workdir: pathlib.Path) -> dict[str, Any] | None:
-  """Returns what a run printed when it ended; None: it has not."""
+  """Returns the result that a run wrote when it ended; None if it has not."""
   return _json(workdir / 'result.json')
 
 
 def chosen_rate(losses: Mapping[float, float]) -> float | None:
-  """Returns the learning rate with the lowest loss; None: all have failed.
+  """Returns the learning rate with the lowest loss; None if all have failed.
 
-  Of rates that are as good it is the lowest. What is not a number is worse than
-  any.
+  Ties go to the lowest rate. NaN is worse than any number.
   """
   finite = {rate: loss for rate, loss in losses.items() if loss < float('inf')}
   return min(sorted(finite), key=finite.get, default=None)
 
 
 def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
-  """Returns what a run scored, by the names of the study's scores and tasks.
+  """Returns the scores of a run, by the names of the study's scores and tasks.
 
-  What is not there, or has failed, is left out.
+  Missing and failed ones are left out.
   """
   metrics = {each.name: each.metric for each in (*study.scores, *study.tasks)}
   found = {
@@ -62,13 +61,13 @@ def scores(cell: pathlib.Path, study: Study) -> dict[str, float]:
   evals = [line for line in _lines(cell) if line['split'] == 'eval']
   if evals:
     for name in ('loss', 'bits_per_byte'):
-      if evals[-1].get(name) is not None:  # As where a run has diverged.
+      if evals[-1].get(name) is not None:  # None if the run diverged.
         found[name] = evals[-1][name]
   return found
 
 
 def lacking(cell: pathlib.Path, study: Study) -> list[str]:
-  """Returns of what was asked that its metric is none, and which there are."""
+  """Returns messages for the scores and tasks that lack the study's metric."""
   found = []
   told_of = _told(cell, study)
   for each in (*study.scores, *study.tasks):
@@ -83,14 +82,14 @@ def lacking(cell: pathlib.Path, study: Study) -> list[str]:
 
 
 def forms(cell: pathlib.Path, study: Study) -> dict[str, str]:
-  """Returns the form in which a run was asked, by score."""
+  """Returns the form of scoring of a run, by score."""
   return {name: told['form'] for name, told in _scored(cell, study).items()}
 
 
 def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
   """Returns which answers of a run are right, by score or task and by id.
 
-  Of those whose metric is the share of them.
+  Includes only those whose metric is accuracy.
   """
   found = {}
   for asked in study.scores:
@@ -109,7 +108,7 @@ def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
 
 
 def paradigms(cell: pathlib.Path, study: Study) -> dict[str, dict[str, float]]:
-  """Returns how much of each paradigm is right, where that is the metric."""
+  """Returns the accuracy on each paradigm, by score whose metric it is."""
   told_of = _scored(cell, study)
   return {
     asked.name: told_of[asked.name]['paradigms']
@@ -119,7 +118,7 @@ def paradigms(cell: pathlib.Path, study: Study) -> dict[str, dict[str, float]]:
 
 
 def speed(cell: pathlib.Path) -> float | None:
-  """Returns the median tokens a second of a run; None: it has no metrics."""
+  """Returns the median tokens per second of a run; None if not measured."""
   found = [
     line['tokens_per_second']
     for line in _lines(cell)
@@ -129,13 +128,13 @@ def speed(cell: pathlib.Path) -> float | None:
 
 
 def peak_bytes(cell: pathlib.Path) -> int | None:
-  """Returns the most bytes that a run used at once; None: it does not say."""
+  """Returns the peak bytes in use of a run; None if not measured."""
   used = [line['peak_bytes'] for line in _lines(cell) if 'peak_bytes' in line]
   return max(used, default=None)
 
 
 def course(cell: pathlib.Path, asked: Score) -> dict[int, float]:
-  """Returns what a run scored on its way, by step."""
+  """Returns the scores of a run during training, by step."""
   path = cell / 'scores' / f'{asked.name}.json'
   paths = [*path.with_suffix('').glob('step-*/score.json'), path]
   told = [_json(each) for each in paths if each.exists()]
@@ -148,23 +147,23 @@ def curve(
   cells: Sequence[pathlib.Path],
   terms: Terms,
 ) -> dict[str, list[list[tuple[float | int, float]]]]:
-  """Returns what runs came to against their tokens, FLOPs and time.
+  """Returns curves of runs against their tokens, FLOPs and time.
 
   Args:
-    runs: Of each of a variant's runs, a number by step.
+    runs: For each run of a variant, a value by step.
     cells: Their workdirs.
-    terms: Of the variant.
+    terms: The terms of the variant.
 
   Returns:
-    By what it is against, for each run what it had spent and the number then.
-    Time is that of training alone, at the median speed of the runs.
+    By unit, for each run the pairs of the amount spent and the value. Time is
+    that of training alone, at the median speed of the runs.
   """
   speeds = [each for each in map(speed, cells) if each]
   step = {
     'tokens': terms.tokens_per_step,
     'flops': terms.tokens_per_step * terms.flops_per_token,
   }
-  if speeds:  # Of a few steps alone it is not known.
+  if speeds:  # Unknown after only a few steps.
     step['seconds'] = terms.tokens_per_step / statistics.median(speeds)
   return {
     name: [[(at * one, value) for at, value in run.items()] for run in runs]
@@ -175,11 +174,11 @@ def curve(
 def failures(
   place: pathlib.Path, root: pathlib.Path | None = None
 ) -> list[dict[str, Any]]:
-  """Returns what each run in a place that failed has said.
+  """Returns the failure of each failed run in a folder.
 
   Args:
     place: A folder with runs.
-    root: That is named in `where`; by default the place.
+    root: The folder that `where` is relative to; by default `place`.
   """
   root = root or place
   return [
@@ -194,23 +193,23 @@ def check_same(
   kind: str = 'study',
   growing: Sequence[str] = (),
 ) -> None:
-  """Keeps what all runs have in common, and holds a later call to it.
+  """Saves what all runs have in common, and checks later calls against it.
 
   Args:
     root: Where the runs are.
-    terms: What no run may differ in.
-    kind: What the runs are together, a study or a sweep.
-    growing: Those of the terms of which more may come, or fewer be asked for,
-      but no other ones.
+    terms: What must be the same for all runs.
+    kind: What the runs form, a study or a sweep.
+    growing: The keys of `terms` to which a later call may add entries, or leave
+      some out, but not change any.
 
   Raises:
-    UserError: There, another one is under way.
+    UserError: `root` holds another study or sweep.
   """
   path = root / f'{kind}.json'
   if path.exists():
     kept = run_config.read(path)
     old = {key: kept.get(key, {}) for key in growing}
-    # Of what only one of both has, there is no difference.
+    # Entries that only one of them has are no difference.
     terms = {**terms, **{key: {**old[key], **terms[key]} for key in growing}}
     both = {key: {**terms[key], **old[key]} for key in growing}
     changes = run_config.difference({**kept, **both}, terms)
@@ -229,7 +228,7 @@ def check_same(
 
 
 def _told(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:
-  """Returns all that is known of a run by what it was asked."""
+  """Returns all results of a run, by score or task."""
   found = _scored(cell, study)
   for task in study.tasks:
     if told := _json(cell / 'tasks' / task.name / 'result.json'):
@@ -238,7 +237,7 @@ def _told(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:
 
 
 def _scored(cell: pathlib.Path, study: Study) -> dict[str, dict[str, Any]]:
-  """Returns what `experiments.score` has told of a run, by score."""
+  """Returns the output of `experiments.score` for a run, by score."""
   found = {
     asked.name: _json(cell / 'scores' / f'{asked.name}.json')
     for asked in study.scores

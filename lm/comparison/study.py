@@ -1,18 +1,18 @@
-"""A study: the variants that are compared, and the terms that are equal to all.
+"""A study: the variants that are compared, and the terms that all share.
 
 A file in configs/compare/ says what varies, and nothing else may:
 
-    study.question      what is to be found out
+    study.question      the question that it answers
     study.budget        one of flops, tokens or seconds, for each run
-    study.seeds         how many runs of each variant
+    study.seeds         the number of runs of each variant
     study.tuning        the grid of learning rates, and its share of the budget
-    study.shared        fields of a config that all variants have
+    study.shared        config fields that all variants share
     study.variants      each a name, a config, and fields of it
-    study.warmup        the share of a run's steps in which the rate rises
-    study.evaluations   how many a run has
-    study.scores        what all are asked: `experiments.score`
-    study.tasks         what all are fine-tuned for
-    study.ladder        whether a power law is fitted to the variants' sizes
+    study.warmup        the share of steps in which the learning rate rises
+    study.evaluations   the number of evaluations of a run
+    study.scores        zero-shot scores of all runs: `experiments.score`
+    study.tasks         tasks that all runs are fine-tuned for
+    study.ladder        whether to fit a power law to the variants' sizes
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ _NAME = re.compile(r'[\w.+-]+')
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-  """What is compared with others.
+  """A variant of a study.
 
   Attributes:
-    name: In the report, and of its folder.
+    name: Its name in the report, and that of its folder.
     config: FILE.py or FILE.py:VARIANT.
-    overrides: Fields of it by dotted key, those of the study included.
+    overrides: Config fields by dotted key, including the study's shared ones.
   """
 
   name: str
@@ -47,13 +47,13 @@ class Variant:
 class Tuning:
   """How the learning rate of each variant is found, the same way for all.
 
-  Each rate is tried once, with a seed that no run of the study has; the one with
-  the lowest loss on the validation set is taken.
+  Each rate is tried once, with a seed that no run of the study has; the one
+  with the lowest validation loss is chosen.
 
   Attributes:
-    learning_rates: The grid; a single one is not tuned, and of none each variant
-      has its config's.
-    share: Of the budget, that each is tried with.
+    learning_rates: The grid; a single one is not tuned, and with none each
+      variant keeps that of its config.
+    share: The share of the budget that each trial gets.
   """
 
   learning_rates: tuple[float, ...] = ()
@@ -62,17 +62,17 @@ class Tuning:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-  """What every run is asked: the flags of `experiments.score`.
+  """A zero-shot score of every run: the flags of `experiments.score`.
 
   Attributes:
-    name: In the report.
-    task: Of that command.
-    data: Where it is in the folder of data.
-    limit: Pairs of each paradigm, or questions; 0: all.
-    form: By default, each family's own.
-    metric: Of what the command prints.
-    curve: Whether it is asked at each evaluation of a run, and not at its end
-      alone.
+    name: Its name in the report.
+    task: The task of that command.
+    data: The path of its data in the folder of data.
+    limit: The most pairs of each paradigm, or questions; 0 means all.
+    form: The form of scoring; by default, each family's own.
+    metric: The metric among those that the command prints.
+    curve: Whether to score every evaluated checkpoint of a run, not just the
+      last.
   """
 
   name: str
@@ -86,12 +86,12 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What every run is fine-tuned for.
+  """A task that every run is fine-tuned for.
 
   Attributes:
-    name: In the report.
-    config: Of the task.
-    metric: That counts.
+    name: Its name in the report.
+    config: The config of the task.
+    metric: The metric to report.
     overrides: Fields of the config; `{data}` stands for the folder of data.
   """
 
@@ -103,20 +103,20 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-  """All of it.
+  """A study, with all its settings.
 
   Attributes:
-    question: What is to be found out.
-    unit: What the budget is counted in.
-    budget: How many of these each run has.
-    seeds: How many runs of each variant.
+    question: The question that it answers.
+    unit: The unit of the budget.
+    budget: The budget of each run, in this unit.
+    seeds: The number of runs of each variant.
     tuning: How the learning rate is found.
-    variants: What is compared.
-    warmup: The share of a run's steps in which the rate rises.
-    evaluations: How many a run has.
-    scores: What all are asked.
-    tasks: What all are fine-tuned for.
-    ladder: Whether the variants are sizes, to whose losses a power law of their
+    variants: The variants that are compared.
+    warmup: The share of steps in which the learning rate rises.
+    evaluations: The number of evaluations of a run.
+    scores: The zero-shot scores of all runs.
+    tasks: The tasks that all runs are fine-tuned for.
+    ladder: Whether the variants are sizes, to whose losses a power law in their
       parameters is fitted.
   """
 
@@ -134,14 +134,14 @@ class Study:
 
 
 def parse(path: str, listed: Mapping[str, Any]) -> Study:
-  """Returns the study that a file lists.
+  """Returns the study that a file describes.
 
   Args:
     path: The file, for messages.
-    listed: What its `get_config` returns.
+    listed: The value of its `get_config`.
 
   Raises:
-    UserError: It is not a study, or one of nothing.
+    UserError: It is not a valid study, or has no variants.
   """
   known = {field.name for field in dataclasses.fields(Study)} - {'unit'}
   known |= {'shared'}
@@ -190,10 +190,10 @@ def parse(path: str, listed: Mapping[str, Any]) -> Study:
 
 
 def with_data(study: Study, data: str) -> Study:
-  """Returns a study whose fields have a folder in the place of `{data}`.
+  """Returns a study with `{data}` in its fields replaced by a folder.
 
   Raises:
-    UserError: One needs it, and it is ''.
+    UserError: A field needs the folder, but it is ''.
   """
 
   def placed(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _task(path: str, listed: Mapping[str, Any]) -> Task:
 
 
 def _made(path: str, what: str, kind: type, listed: Mapping[str, Any]) -> Any:
-  """Returns a part of a study, all of whose fields are known."""
+  """Returns a part of a study, after checking its fields."""
   fields = dataclasses.fields(kind)
   known = {field.name for field in fields}
   needed = {

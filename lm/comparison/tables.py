@@ -1,4 +1,4 @@
-"""What a study found, as tables and sentences, for the report, a log and a page."""
+"""The results of a study as tables and sentences, for report, log and docs."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def cost(
   terms: Mapping[str, Mapping[str, Any]],
   trials: Mapping[str, Mapping[str, Any]],
 ) -> str:
-  """Returns how many runs there are, and what they take."""
+  """Returns the number of runs and their cost, as text."""
   rates = len(study['tuning']['learning_rates'])
   rates = rates if rates > 1 else 0
   of_runs = study['seeds'] * sum(each['flops'] for each in terms.values())
@@ -40,7 +40,7 @@ def cost(
 
 
 def asked(found: Mapping[str, Any]) -> list[str]:
-  """Returns in which form each variant was asked, and on what."""
+  """Returns how each score and task was measured, as sentences."""
   told = []
   for score in found['study']['scores']:
     forms = ', '.join(
@@ -70,7 +70,7 @@ def score_table(found: Mapping[str, Any], metrics: Sequence[str]) -> Table:
 
 
 def told(summary: Mapping[str, Any] | None) -> str:
-  """Returns a mean with its deviation and number, as text."""
+  """Returns a mean with its standard deviation and n, as text."""
   if summary is None or summary['mean'] is None:
     return '-'
   std = '' if summary['std'] is None else f' ± {summary["std"]:.4f}'
@@ -78,7 +78,7 @@ def told(summary: Mapping[str, Any] | None) -> str:
 
 
 def interval_table(found: Mapping[str, Any]) -> Table:
-  """Returns the difference of each two variants, and its interval."""
+  """Returns the differences of pairs of variants, with their intervals."""
   header = ['metric', 'first', 'second', 'difference', 'from', 'to', 'method']
   rows = [
     [
@@ -112,7 +112,7 @@ def rates_table(found: Mapping[str, Any]) -> Table:
 
 
 def law(fitted: Mapping[str, Any]) -> str:
-  """Returns a power law of the loss, with the interval of its exponent."""
+  """Returns a power law and the interval of its exponent, as a sentence."""
   exponent = fitted['exponent']
   return (
     f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
@@ -167,9 +167,9 @@ def _percent(share: float | None) -> str:
 
 
 def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
-  """Returns the variants whose runs lost what their shorter trial had learned.
+  """Returns the variants whose runs are no better than their shorter trials.
 
-  A trial that ends before learning begins chooses the rate that is quickest at
+  A trial that ends too early favours the learning rate that is fastest at
   first, with which a longer run may never get further.
   """
   if found['study']['tuning']['share'] >= 1:
@@ -184,7 +184,7 @@ def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
 
 
 def speed_table(found: Mapping[str, Any]) -> Table:
-  """Returns tokens a second and memory as measured, and memory as planned."""
+  """Returns measured tokens per second and memory, and planned memory."""
   header = ['variant', 'tokens/s', 'MB in use', 'MB of a step, planned']
   rows = []
   for name, each in found['terms'].items():
@@ -203,7 +203,7 @@ def speed_table(found: Mapping[str, Any]) -> Table:
 
 
 def environments(found: Mapping[str, Any]) -> list[str]:
-  """Returns what the numbers depend on beside the configs, a place each."""
+  """Returns a sentence on each environment, with its runs if there are more."""
   return [
     environment(each)
     + (
@@ -216,7 +216,7 @@ def environments(found: Mapping[str, Any]) -> list[str]:
 
 
 def environment(place: Mapping[str, Any]) -> str:
-  """Returns where runs were trained."""
+  """Returns the environment in which runs were trained, as a sentence."""
   versions = ', '.join(f'{k} {v}' for k, v in place['versions'].items())
   return (
     f'Commit {place["git_sha"]}, Python {place["python"]}, {versions}, on'
@@ -225,7 +225,7 @@ def environment(place: Mapping[str, Any]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-  """Returns rows of texts as columns, the first to the left."""
+  """Returns rows as aligned columns, the first to the left, others right."""
   widths = [max(map(len, column)) for column in zip(*rows)]
   return '\n'.join(
     '  '.join(

@@ -1,4 +1,4 @@
-"""What each variant is given under one budget, and in what variants differ."""
+"""The terms of each variant under one budget, and how variants differ."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from lm.comparison.study import Study
 from lm.training import run_config
 from lm.types import UserError
 
-# Follows from the budget or is where a run is, and is no choice of a variant.
+# Fields that follow from the budget or differ by run; no choice of a variant.
 DERIVED = (
   'num_steps',
   'optimizer.warmup_steps',
@@ -19,28 +19,28 @@ DERIVED = (
   'checkpoint.best',
   'seed',
 )
-# And so does this, where a grid has it.
+# These as well, if they are tuned on a grid.
 TUNED = ('optimizer.learning_rate', 'optimizer.end_learning_rate')
 
 
 class Terms(NamedTuple):
-  """What a variant is given, and what that comes to.
+  """The terms of a variant: its budget in steps, and what it amounts to.
 
   Attributes:
-    steps: Updates of its parameters.
-    warmup_steps: Those in which the learning rate rises.
-    tokens: Places of the rows that it reads, padding included.
-    flops: That it takes, by the model's convention.
-    parameters: All of them.
-    without_embeddings: Those of them that are in no table of tokens, of their
-      types or of positions.
-    flops_per_token: Forward and backward.
-    filled: The share of the tokens that are text and no padding; None, as the
-      next: the config does not take its vocabulary from a text.
-    asked: The share of the tokens that the loss is on.
-    tokens_per_step: Of a batch.
-    seconds_per_step: Of a budget in seconds, what was measured; else None.
-    bytes_per_device: What a device holds.
+    steps: The number of parameter updates.
+    warmup_steps: The steps in which the learning rate rises.
+    tokens: The tokens it reads, padding included.
+    flops: The FLOPs it takes; see `lm.analysis.flops`.
+    parameters: The number of parameters.
+    without_embeddings: The same without the embedding tables of tokens, token
+      types and positions.
+    flops_per_token: FLOPs per token, forward and backward.
+    filled: The share of tokens that are not padding; None, like the next, if
+      the vocabulary of the config does not come from a text.
+    asked: The share of tokens that have a loss.
+    tokens_per_step: The tokens of a batch.
+    seconds_per_step: As measured, for a budget in seconds; else None.
+    bytes_per_device: The planned memory of a device.
   """
 
   steps: int
@@ -67,11 +67,11 @@ def derive(
   """Returns the terms of a variant.
 
   Args:
-    name: Of the variant, for messages.
-    study: With the budget.
-    planned: What `plan.plan` says of its config.
-    seconds_per_step: Of a budget in seconds, what was measured.
-    share: Of the budget.
+    name: The name of the variant, for messages.
+    study: The study, which has the budget.
+    planned: The output of `plan.plan` for its config.
+    seconds_per_step: As measured, for a budget in seconds.
+    share: The share of the budget to use.
 
   Raises:
     UserError: The budget is too small for one step.
@@ -82,7 +82,7 @@ def derive(
     'seconds': seconds_per_step,
   }[study.unit]
   steps = math.floor(share * study.budget / one)
-  if steps < 2:  # In one alone no rate could rise.
+  if steps < 2:  # A single step leaves no room for warmup.
     raise UserError(
       f'A budget of {share * study.budget:.3g} {study.unit} is too small for'
       f' variant {name!r}, one step of which takes {one:.3g}, and a run has two'
@@ -114,11 +114,11 @@ def overrides(
   """Returns the fields of a config that follow from the terms of a run.
 
   Args:
-    study: How often it is evaluated, and whether its checkpoints are scored.
-    terms: Of the run.
-    learning_rate: The peak, of which a tenth is left at the end; None: as the
-      variant's config has them.
-    seed: Of the run.
+    study: The study, for the number of evaluations and the scores.
+    terms: The terms of the run.
+    learning_rate: The peak, which decays to a tenth; None keeps both rates of
+      the variant's config.
+    seed: The seed of the run.
   """
   every = max(1, terms.steps // study.evaluations)
   curves = any(each.curve for each in study.scores)
@@ -142,11 +142,11 @@ def differences(
 ) -> dict[str, dict[str, Any]]:
   """Returns the value of each variant at every key in which any two differ.
 
-  What follows from the budget is left out; all other keys are the same.
+  Keys that follow from the budget are left out.
 
   Args:
-    configs: The resolved config of each variant, by its name.
-    tuned: Whether the learning rates are those of a grid.
+    configs: The resolved config of each variant, by name.
+    tuned: Whether the learning rates are tuned on a grid.
   """
   first = next(iter(configs.values()))
   keys = {
@@ -162,7 +162,7 @@ def differences(
 
 
 def derived(tuned: bool) -> tuple[str, ...]:
-  """Returns the keys that are no choice of a variant."""
+  """Returns the keys that are not a choice of a variant."""
   return (*DERIVED, *(TUNED if tuned else ()))
 
 
@@ -172,8 +172,8 @@ def check_distinct(
   """Raises UserError if two variants are the same.
 
   Args:
-    configs: The resolved config of each, by its name.
-    tuned: Whether the learning rates are those of a grid.
+    configs: The resolved config of each, by name.
+    tuned: Whether the learning rates are tuned on a grid.
   """
   names = [*configs]
   for place, name in enumerate(names):
@@ -197,7 +197,7 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 def check_budgets(terms: Mapping[str, Terms], unit: str) -> None:
   """Raises UserError if rounding to whole steps makes budgets unequal.
 
-  More than two per cent between the smallest and the largest are.
+  They are if the largest exceeds the smallest by more than two per cent.
   """
   spent: Sequence[float] = [
     getattr(each, unit) for each in terms.values() if unit != 'seconds'

@@ -1,1 +1,1 @@
-"""Labelled data: read from files and TFDS, divided, and compared."""
+"""Labelled data: read from files and TFDS, split, and compared."""

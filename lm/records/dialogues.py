@@ -1,4 +1,4 @@
-"""Dialogues: turns of two speakers, one after the other.
+"""Dialogues: alternating turns of two speakers.
 
 Examples:
   >>> read(Request('train.zip'))
@@ -12,7 +12,7 @@ from typing import Any
 from lm.records import files, tables
 from lm.records.files import Entry, Fault, File, Record, Request
 
-# Of DailyDialog's archives; others in them hold labels, one for each turn.
+# In DailyDialog's archives; their other files hold labels, one for each turn.
 _DIALOGUES = '*dialogues_[!ae]*.txt'
 _END_OF_TURN = '__eou__'
 
@@ -27,9 +27,9 @@ FIELDS = tables.Fields(('id', 'turns'), ('turns',), usual)
 
 
 def dailydialog(request: Request) -> Iterator[Record | Fault]:
-  """Yields the dialogues of DailyDialog's archives or text files, one a line.
+  """Yields the dialogues of DailyDialog's archives or text files, one per line.
 
-  (Li et al. 2017.) `__eou__` ends a turn; labels of acts and emotions are left.
+  (Li et al. 2017.) `__eou__` ends a turn; act and emotion labels are ignored.
   """
   for file in files.find(request.path, _DIALOGUES):
     for number, text in files.lines(file):
@@ -44,7 +44,7 @@ def dailydialog(request: Request) -> Iterator[Record | Fault]:
 def kdconv(request: Request) -> Iterator[Record | Fault]:
   """Yields the dialogues of KdConv's files (Zhou et al. 2020).
 
-  What they say of the knowledge behind a turn is left.
+  The knowledge annotations of turns are ignored.
   """
   for entry in _objects(request):
     if isinstance(entry, Fault):
@@ -59,7 +59,7 @@ def kdconv(request: Request) -> Iterator[Record | Fault]:
 
 
 def chatterbot(request: Request) -> Iterator[Record | Fault]:
-  """Yields the conversations of files as ChatterBot's corpus has them, in YAML."""
+  """Yields the conversations of YAML files in ChatterBot's format."""
   for file in files.find(request.path):
     for entry in _yaml_entries(file):
       yield record(entry)
@@ -68,11 +68,11 @@ def chatterbot(request: Request) -> Iterator[Record | Fault]:
 def instructions(request: Request) -> Iterator[Record | Fault]:
   """Yields instructions and answers as dialogues of two turns.
 
-  Files are as those of Alpaca (Taori et al. 2023): JSON, or JSON lines, of
-  objects with `instruction`, `input` (may be empty) and `output`. They become
+  Files are like Alpaca's (Taori et al. 2023): JSON, or JSON lines, of objects
+  with `instruction`, `input` (may be empty) and `output`. They become
 
-      {instruction}                                   where there is no input
-      {instruction}, an empty line, {input}           where there is one
+      {instruction}                                   without an input
+      {instruction}, an empty line, {input}           with an input
       {output}                                        the second turn
   """
   for entry in _objects(request):
@@ -84,7 +84,7 @@ def instructions(request: Request) -> Iterator[Record | Fault]:
     if isinstance(told, str) and fields.get('input'):
       told = f'{told.strip()}\n\n{fields["input"]}' if told.strip() else told
     turns = [told]
-    if 'output' in fields:  # What is to be answered has none.
+    if 'output' in fields:  # Absent if it is still to be answered.
       turns.append(fields['output'])
     yield record(entry._replace(fields={'turns': turns}))
 
@@ -95,7 +95,7 @@ def json_lines(request: Request) -> Iterator[Record | Fault]:
 
 
 def record(entry: Entry | Fault) -> Record | Fault:
-  """Returns a record, if its turns are texts."""
+  """Returns the record of an entry, or its fault if turns are not texts."""
   if isinstance(entry, Fault):
     return entry
   where, turns = entry.where, entry.fields.get('turns')
@@ -139,7 +139,7 @@ def _objects(request: Request) -> Iterator[Entry | Fault]:
 
 
 def _yaml_entries(file: File) -> Iterator[Entry | Fault]:
-  import yaml  # Only this one needs it.
+  import yaml  # Only this format needs it.
 
   texts = []
   for number, text in files.lines(file):
@@ -148,7 +148,7 @@ def _yaml_entries(file: File) -> Iterator[Entry | Fault]:
       return
     texts.append(text)
   try:
-    # As nodes, which know their lines; and as text, where YAML says numbers.
+    # Nodes keep their line numbers, and values such as numbers as text.
     root = yaml.compose('\n'.join(texts), yaml.SafeLoader)
   except yaml.YAMLError as error:
     mark = getattr(error, 'problem_mark', None)

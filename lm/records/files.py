@@ -1,8 +1,8 @@
-"""Files of labelled data: found, and read entry by entry with their places.
+"""Finds files of labelled data, and reads their entries with their locations.
 
-What is wrong with one entry is a `Fault`, which a reader yields in the place of
-the entry; whoever reads decides if it ends there. What is wrong with the whole,
-such as a file that is not there, is a `UserError`.
+A problem with one entry is a `Fault`, which a reader yields in place of the
+entry; the caller decides whether to stop there. A problem with the whole, such
+as a missing file, is a `UserError`.
 """
 
 import fnmatch
@@ -17,9 +17,9 @@ from lm.data import text_files
 from lm.types import UserError
 
 Record = Mapping[str, Any]
-# What names a path, for messages; in a config there are several.
+# How messages refer to a path, which several config fields can set.
 KEY = 'The path of records (config.data.train, validation or test)'
-# What stands for a byte that is not UTF-8 (PEP 383), or comes of a bad escape.
+# Stands for a byte that is not UTF-8 (PEP 383), or results from a bad escape.
 _NO_CHARACTER = re.compile('[\ud800-\udfff]')
 
 
@@ -28,9 +28,9 @@ class Fault(NamedTuple):
 
   Attributes:
     where: Its file, and its line or number there.
-    reason: What kind of fault it is, to be counted by.
+    reason: The kind of fault, by which faults are counted.
     problem: What is wrong and why, as a clause, with the value.
-    entries: How many entries it keeps from being used.
+    entries: The number of entries that it makes unusable.
   """
 
   where: str
@@ -40,12 +40,12 @@ class Fault(NamedTuple):
 
 
 class Request(NamedTuple):
-  """What a reader is asked for.
+  """A request to a reader.
 
   Attributes:
-    path: A file or a glob, or whatever else the reader knows.
-    split: Which part of a dataset that has several.
-    columns: Where its fields stand, as 'field=column'.
+    path: A file, a glob, or anything else that the reader understands.
+    split: The split, for a dataset that has several.
+    columns: The columns of the fields, as 'field=column'.
   """
 
   path: str
@@ -54,12 +54,12 @@ class Request(NamedTuple):
 
 
 class Entry(NamedTuple):
-  """One entry of a file, nothing in it checked.
+  """One entry of a file, not validated.
 
   Attributes:
     where: Its file, and its line or number there.
     id: Its file and its number there, from 1.
-    fields: What it holds, by the names of a record's fields.
+    fields: Its values, by the names of a record's fields.
   """
 
   where: str
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
 
   @property
   def own_id(self) -> str:
-    """What the data calls it, or else its file and number."""
+    """The id given by the data, or else its file and number."""
     given = self.fields.get('id')
     return self.id if given is None else str(given).strip()
 
@@ -78,8 +78,8 @@ class File(NamedTuple):
 
   Attributes:
     path: The file or the archive.
-    stem: What its entries are numbered under; no other file's here.
-    member: Which member of the archive; '' for a file that is none.
+    stem: The prefix of its entries' ids, unique among the files found.
+    member: The member of the archive; '' for a plain file.
   """
 
   path: pathlib.Path
@@ -88,15 +88,15 @@ class File(NamedTuple):
 
   @property
   def name(self) -> str:
-    """What it is called in messages."""
+    """The name for messages."""
     return f'{self.path}!{self.member}' if self.member else str(self.path)
 
 
 def find(path: str, members: str = '*') -> tuple[File, ...]:
   """Returns the files at a path, a glob or a URL, sorted.
 
-  Of a `.zip` those members are read that `ARCHIVE.zip!MEMBERS` names, as a
-  glob; without `!MEMBERS`, its one member that matches `members`.
+  `ARCHIVE.zip!MEMBERS` names members of an archive by a glob; without
+  `!MEMBERS`, the one member that matches `members` is read.
   """
   path, _, asked = path.partition('.zip!')
   if asked:
@@ -116,7 +116,7 @@ def find(path: str, members: str = '*') -> tuple[File, ...]:
 
 
 def lines(file: File) -> Iterator[tuple[int, str]]:
-  """Yields the number of each line and its text, without its end.
+  """Yields the number of each line and its text, without the line break.
 
   A byte that is not UTF-8 becomes half of a surrogate pair: see `not_text`.
   """
@@ -128,7 +128,7 @@ def lines(file: File) -> Iterator[tuple[int, str]]:
 
 
 def not_text(where: str, text: str) -> Fault | None:
-  """Returns what is wrong with a text that is not Unicode; None if it is."""
+  """Returns the fault of a text that is not valid Unicode, or None if it is."""
   match = _NO_CHARACTER.search(text)
   if match is None:
     return None
@@ -154,7 +154,7 @@ def json_lines(file: File) -> Iterator[Entry | Fault]:
 
 
 def json_file(file: File) -> Any | Fault:
-  """Returns what is in a file that is JSON as a whole."""
+  """Returns the content of a file that is one JSON value."""
   data = b''.join(_bytes(file))
   try:
     return json.loads(data.decode('utf-8-sig'))
@@ -168,7 +168,7 @@ def json_file(file: File) -> Any | Fault:
 
 
 def empty(where: str, field: str) -> Fault:
-  """Returns the fault of an entry in whose field there is nothing."""
+  """Returns the fault of an entry with an empty field."""
   return Fault(where, 'an empty field', f'its {field} is empty')
 
 

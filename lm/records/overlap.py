@@ -1,8 +1,8 @@
-"""How much of a test set is in the training set as well.
+"""Contamination: how much of a test set also occurs in the training set.
 
-As in GPT-3 (Brown et al. 2020, appendix C): a text is dirty if any of its
-N-grams of words is in the training set, whatever the case and the punctuation.
-There N is the 5th percentile of the length of the test's texts, from 8 to 13. A
+As in GPT-3 (Brown et al. 2020, appendix C), a text is dirty if any of its word
+N-grams occurs in the training set, ignoring case and punctuation. There, N is
+the 5th percentile of the length of the test texts, clipped to 8 to 13. A
 character of Chinese or Japanese counts as a word.
 """
 
@@ -24,11 +24,11 @@ class Overlap(NamedTuple):
   """How many texts of a test set are in a training set.
 
   Attributes:
-    texts: How many the test set has.
-    exact: How many have all their words, in their order, as one text there.
+    texts: The number of texts of the test set.
+    exact: How many have the same words, in order, as one training text.
     usual: The N of the GPT-3 paper for this test set.
-    ngrams: By N: how many have some N words in a row that are there.
-    long: By N: how many have N words or more, and so can.
+    ngrams: By N: how many share an N-gram with the training set.
+    long: By N: how many have N words or more, and so can share one.
   """
 
   texts: int
@@ -38,7 +38,7 @@ class Overlap(NamedTuple):
   long: Mapping[int, int]
 
   def shares(self) -> dict[str, float]:
-    """Returns what share of all texts is in the training set."""
+    """Returns the share of texts that are in the training set."""
     found = {'exact': self.exact / self.texts}
     for n, count in self.ngrams.items():
       found[f'{n}-gram'] = count / self.texts
@@ -46,7 +46,7 @@ class Overlap(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-  """Returns the words of a text in small letters, without punctuation.
+  """Returns the words of a text in lower case, without punctuation.
 
   Examples:
     >>> words("It's 2 o'clock: 你好!")
@@ -62,15 +62,15 @@ def overlap(
   """Returns how many texts of `test` are, whole or in part, in `train`.
 
   Args:
-    train: Its texts, read once.
-    test: Its texts.
-    sizes: Each N that is counted; (): 8 and 13.
+    train: The training texts, read once.
+    test: The test texts.
+    sizes: The values of N; () means 8 and 13.
   """
   tested = [_words(text) for text in test]
   if not tested:
     raise ValueError('test has no texts, so there is no share of them.')
   sizes = tuple(sizes) or (LEAST, MOST)
-  # What is looked for is kept, not all that is read, which may be much more.
+  # Only what is searched for is kept: the training set may be much larger.
   wanted = {
     n: {gram for text in tested for gram in _ngrams(text, n)} for n in sizes
   }
@@ -95,18 +95,18 @@ def overlap(
 
 
 def usual_size(lengths: Sequence[int]) -> int:
-  """Returns the N of the GPT-3 paper for texts of so many words."""
+  """Returns the N of the GPT-3 paper for texts of these lengths in words."""
   rank = int(0.05 * len(lengths))
   return min(max(sorted(lengths)[rank], LEAST), MOST)
 
 
 def table(found: Mapping[str, Overlap]) -> str:
-  """Returns a table of the sets of these names, to be printed.
+  """Returns a printable table of the overlaps of sets, by name.
 
   For instance:
 
-      set   texts  exact         8-gram (of 120)  13-gram (of 80)
-      dev     300  12 (4.0%)      30 (10.0%)        9 (3.0%)
+      set  texts  exact      GPT-3  8-gram
+      dev  300    12 (4.0%)  N=8    30 (10.0%), 120 as long
   """
   sizes = sorted({n for one in found.values() for n in one.ngrams})
   rows = [['set', 'texts', 'exact', 'GPT-3', *(f'{n}-gram' for n in sizes)]]
@@ -126,7 +126,7 @@ def table(found: Mapping[str, Overlap]) -> str:
 
 
 def _words(text: str) -> tuple[str, ...]:
-  """Returns the words of a text; of one that has none, such as '?!', itself."""
+  """Returns the words of a text, or itself if it has none, such as '?!'."""
   return tuple(words(text)) or (text.strip(),)
 
 

@@ -1,4 +1,4 @@
-"""Texts with the texts that are to be written for them: translations, summaries.
+"""Pairs of a source and a target text: translations and summaries.
 
 Examples:
   >>> read(Request('train.{en,de}.gz'))
@@ -23,7 +23,7 @@ _BRACES = re.compile(r'\{([^{},]+),([^{},]+)\}')
 
 
 def usual(names: Sequence[str]) -> dict[str, str]:
-  """Returns the columns that hold the fields, by names that are in use."""
+  """Returns the columns that hold the fields, by their usual names."""
   for source, target in _PAIRS:
     if source in names:
       found = {'source': source, 'target': target, 'id': 'id'}
@@ -40,11 +40,11 @@ FIELDS = tables.Fields(
 
 
 def parallel(request: Request) -> Iterator[Record | Fault]:
-  """Yields the lines of files that belong together line by line.
+  """Yields the pairs of files that are aligned line by line.
 
-  The path is `train.{en,de}.gz`, whose braces hold what differs, or two paths
-  as `train.en -> train.de`; either may be a glob, of as many files. What comes
-  first is the source. A single path is of sources without targets.
+  The path is `train.{en,de}.gz`, with the difference in braces, or two paths as
+  `train.en -> train.de`; either may be a glob matching as many files. The first
+  is the source. A single path holds sources without targets.
   """
   sides = _sides(request.path)
   found = [files.find(side) for side in sides]
@@ -62,10 +62,10 @@ def parallel(request: Request) -> Iterator[Record | Fault]:
 
 
 def tsv(request: Request) -> Iterator[Record | Fault]:
-  """Yields the rows of files whose columns a tab divides, nothing quoted.
+  """Yields the rows of tab-separated files, without quoting.
 
-  Without a header or `columns`, the first is the source, the second the target;
-  a third, such as Tatoeba's attribution, is left.
+  Without a header or `columns`, the first column is the source, the second the
+  target; a third, such as Tatoeba's attribution, is ignored.
   """
   return map(record, tables.tsv(request, FIELDS))
 
@@ -76,9 +76,9 @@ def json_lines(request: Request) -> Iterator[Record | Fault]:
 
 
 def tfds(request: Request) -> Iterator[Record | Fault]:
-  """Yields the pairs of a dataset of TFDS such as `wmt14_translate/de-en`.
+  """Yields the pairs of a TFDS dataset such as `wmt14_translate/de-en`.
 
-  Without `columns`, they are what the dataset itself calls input and target.
+  Without `columns`, they are the dataset's own supervised keys.
   """
   return map(
     record, tfds_records.entries(request, FIELDS, ('source', 'target'))
@@ -86,7 +86,7 @@ def tfds(request: Request) -> Iterator[Record | Fault]:
 
 
 def record(entry: Entry | Fault) -> Record | Fault:
-  """Returns a record, if its texts are some."""
+  """Returns the record of an entry, or its fault if it has no texts."""
   if isinstance(entry, Fault):
     return entry
   found: dict[str, Any] = {
@@ -124,7 +124,7 @@ def _sides(path: str) -> list[str]:
 
 
 def _lines(both: Sequence[File]) -> Iterator[Entry | Fault]:
-  """Yields the lines of one file, or of two together."""
+  """Yields the lines of one file, or those of two as pairs."""
   sides = [list(files.lines(file)) for file in both]
   counts = [len(side) for side in sides]
   if len(set(counts)) > 1:

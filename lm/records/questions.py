@@ -1,4 +1,4 @@
-"""Questions about a context, whose answers stand in it at known offsets.
+"""Questions about a context, with answers at known offsets in it.
 
 Examples:
   >>> read(Request('dev-v2.0.json'))
@@ -7,7 +7,7 @@ Examples:
    'question': 'In what country is Normandy located?',
    'answers': [{'text': 'France', 'start': 159}]}
 
-A context is never stripped, as offsets are counted in its characters.
+A context is never stripped, since offsets count its characters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,11 +29,11 @@ FIELDS = tables.Fields(_NAMES, ('context', 'question'), usual)
 
 
 def squad(request: Request) -> Iterator[Record | Fault]:
-  """Yields the questions of files as SQuAD's, v1.1 or v2.0.
+  """Yields the questions of files in SQuAD's format, v1.1 or v2.0.
 
-  (Rajpurkar et al. 2016 and 2018.) Of v2.0, `is_impossible` decides that there
-  are no answers; its plausible ones are none. An article without a title is
-  called by its number.
+  (Rajpurkar et al. 2016 and 2018.) In v2.0, a question with `is_impossible` has
+  no answers; plausible ones are ignored. An article without a title is named by
+  its number.
   """
   for file in files.find(request.path):
     for entry in _squad_entries(file):
@@ -50,12 +50,12 @@ def json_lines(request: Request) -> Iterator[Record | Fault]:
 
 
 def tfds(request: Request) -> Iterator[Record | Fault]:
-  """Yields the questions of a dataset of TFDS such as `squad/v2.0`."""
+  """Yields the questions of a TFDS dataset such as `squad/v2.0`."""
   return map(record, tfds_records.entries(request, FIELDS))
 
 
 def record(entry: Entry | Fault) -> Record | Fault:
-  """Returns a record, if its texts are some and its answers stand there."""
+  """Returns the record of an entry, or its fault if a field is invalid."""
   if isinstance(entry, Fault):
     return entry
   fields, where = entry.fields, entry.where
@@ -86,7 +86,7 @@ def record(entry: Entry | Fault) -> Record | Fault:
 
 
 def _answers(where: str, value: Any) -> list[dict[str, Any]] | Fault:
-  """Returns answers in one form, whatever theirs."""
+  """Returns answers in one format, whichever they have."""
   if isinstance(value, dict):
     texts = value.get('text')
     starts = value.get('start', value.get('answer_start'))
@@ -151,7 +151,7 @@ def _squad_entries(file: File) -> Iterator[Entry | Fault]:
 
 
 def _children(node: Any, key: str, where: str) -> list[Any]:
-  """Returns a list in a node of the data; of a fault, the fault."""
+  """Returns the list `key` of a node, or a list of its fault."""
   if isinstance(node, Fault):
     return [node]
   children = node.get(key) if isinstance(node, dict) else None

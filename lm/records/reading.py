@@ -1,7 +1,7 @@
 """Labelled data for the applications: records of five kinds, from many formats.
 
-A record is a mapping. It has an `id`, given by the data or made of its file's
-name and its number there, and `where` it is, for messages. Beside them:
+A record is a mapping with an `id`, given by the data or made of its file's name
+and its number there, and its location `where`, for messages. In addition:
 
     texts      text, text_pair (if any), label (a float for regression)
     entities   words, tags (in IOB2)
@@ -9,8 +9,8 @@ name and its number there, and `where` it is, for messages. Beside them:
     pairs      source, target
     dialogues  turns (speakers alternate)
 
-What is not labelled has no `label`, `tags`, `answers` or `target`. A question
-whose `answers` are [] has none in its context.
+Unlabelled records have no `label`, `tags`, `answers` or `target`. A question
+whose `answers` are [] has no answer in its context.
 """
 
 import collections
@@ -65,11 +65,11 @@ SOURCES: Mapping[str, Mapping[str, Reader]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-  """What was read.
+  """The result of reading.
 
   Attributes:
     rows: The records, in the order of the data.
-    left_out: How many entries were not used, for each reason.
+    left_out: The number of entries left out, by reason.
   """
 
   rows: tuple[Record, ...]
@@ -89,18 +89,18 @@ def read(
 
   Args:
     kind: 'texts', 'entities', 'questions', 'pairs' or 'dialogues'.
-    source: How they are stored, a name in `SOURCES[kind]`.
-    path: A file, a glob, a URL, or what the source says; '{split}' in it is
-      replaced.
-    split: Which part, where the source has several or the path asks; others
-      have no use for it.
-    columns: Where the fields are, as 'field=column' (see `tables`); () where
-      the source knows.
-    on_error: What becomes of entries that cannot be used: the first is an
-      error, or they are left out and counted.
+    source: Their format, a name in `SOURCES[kind]`.
+    path: A file, a glob, a URL, or whatever the format takes; '{split}' in it
+      is replaced.
+    split: The split, if the format has several or the path names '{split}';
+      otherwise ignored.
+    columns: The columns of the fields, as 'field=column' (see `tables`); () if
+      the format defines them.
+    on_error: What to do with unusable entries: 'error' raises on the first,
+      'skip' leaves them out and counts them.
 
   Raises:
-    UserError: Something cannot be used, or nothing is there.
+    UserError: An entry is unusable, or there is none.
   """
   reader = _reader(kind, source)
   if on_error not in ('error', 'skip'):
@@ -134,12 +134,12 @@ def check_labels(
   labels: Sequence[str],
   on_error: OnError = 'error',
 ) -> Records:
-  """Returns the records whose label, or whose tags, are among `labels`.
+  """Returns the records whose label or tags are among `labels`.
 
   Records without a label are kept.
 
   Raises:
-    UserError: One is not, and that is an error.
+    UserError: One is not, and `on_error` is 'error'.
   """
   known = frozenset(labels)
   kept, left_out = [], collections.Counter()
@@ -183,7 +183,7 @@ def _path(path: str, split: str) -> str:
 
 
 def _sound(row: Record, seen: dict[str, str]) -> Record | Fault:
-  """Returns a record, or what is wrong with it whatever its kind."""
+  """Returns a record, or its fault by the checks that all kinds share."""
   where, id = row['where'], row['id']
   if id in seen:
     problem = f'its id is {id!r}, which is that of {seen[id]} too'

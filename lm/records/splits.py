@@ -1,6 +1,6 @@
-"""Parts of labelled data: a few examples, a held-out slice, no duplicates.
+"""Subsets of labelled data: few-shot samples, held-out splits, deduplication.
 
-All draws are counted: the same rows and seed give the same parts.
+All draws are counter-based: the same rows and seed give the same subsets.
 """
 
 import collections
@@ -14,7 +14,7 @@ from lm.data import randomness
 from lm.records.files import Record
 from lm.types import UserError
 
-# What makes two records one and the same, of whatever kind they are.
+# The fields by which two records are the same, for each kind.
 _KEYS = (
   ('question', 'context'),
   ('source', 'target'),
@@ -27,14 +27,15 @@ _KEYS = (
 def few_shot(
   rows: Sequence[Record], per_class: int, seed: int
 ) -> tuple[Record, ...]:
-  """Returns so many rows of each class, or in all where there are no classes.
+  """Returns a number of rows of each class, or in all if there are no classes.
 
-  They stay in their order; and fewer, of the same seed, are among more.
+  They keep their order; with the same seed, a smaller sample is a subset of a
+  larger one.
 
   Args:
-    rows: To draw from. Those with a text as `label` have classes.
-    per_class: How many.
-    seed: Of the draw.
+    rows: The rows to draw from. If `label` is a text, it is the class.
+    per_class: The number of rows to draw.
+    seed: Seed of the draw.
 
   Raises:
     UserError: A class has fewer.
@@ -62,18 +63,19 @@ def few_shot(
 def divide(
   rows: Sequence[Record], share: float, seed: int, by: str = ''
 ) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-  """Returns the rows to learn from, and a share of them that is held out.
+  """Returns the rows to train on, and a share of them that is held out.
 
   Args:
-    rows: To be divided; both sides keep their order.
-    share: Of the rows, to be held out. With `by`, it is met as nearly as whole
-      groups can, taken in a random order.
-    seed: Of the draw.
-    by: A field; rows in which it is the same stay on one side, as the questions
-      of an article do with 'title'. Without a title, the context is.
+    rows: The rows to split; both sides keep their order.
+    share: The share to hold out. With `by`, it is met as closely as possible
+      with whole groups, taken in a random order.
+    seed: Seed of the draw.
+    by: A field; rows with the same value stay on one side, such as, with
+      'title', the questions about one article. If it is empty, the context is
+      used.
 
   Raises:
-    UserError: One side would have none.
+    UserError: One side would be empty.
   """
   groups = collections.defaultdict(list)
   for place, row in enumerate(rows):
@@ -102,15 +104,15 @@ def without_duplicates(
   others: Iterable[Record],
   key: Callable[[Record], Hashable] | None = None,
 ) -> tuple[Record, ...]:
-  """Returns the rows of which none is among `others`, and logs how many were.
+  """Returns the rows that are not among `others`, and logs how many were.
 
-  So `without_duplicates(train, scored)` leaves what is scored as it is, and
-  `without_duplicates(scored, train)` what is learned from.
+  So `without_duplicates(train, scored)` leaves the scored set as it is, and
+  `without_duplicates(scored, train)` the training set.
 
   Args:
-    rows: Some go.
-    others: All stay.
-    key: What of a row is compared; None: all that is asked and not the label.
+    rows: The rows to filter.
+    others: The rows to compare with.
+    key: The part of a row to compare; None means all but the label.
   """
   key = key or content
   seen = {key(row) for row in others}
@@ -125,9 +127,9 @@ def without_duplicates(
 
 
 def content(row: Record) -> tuple[Hashable, ...]:
-  """Returns what is asked in a row, without its label and with one space each.
+  """Returns the input of a row, without its label and with single spaces.
 
-  Of a pair it is the source alone: other translations of it give it away too.
+  For a pair it is only the source, since its other translations leak it too.
   """
   fields = next((fields for fields in _KEYS if fields[0] in row), ())
   if fields[:1] == ('source',):

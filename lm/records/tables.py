@@ -1,10 +1,10 @@
-"""Tables and JSON lines: which column of a file is which field of a record.
+"""Tables and JSON lines: maps the columns of a file to the fields of a record.
 
-A config names columns as `field=column`. A column is called by its name in the
+A config names columns as `field=column`. A column is given by its name in the
 header, or by its number from 0 in a file without one; '-1' is the last.
-'header=yes' or 'header=no' says so where it is otherwise. `field?=column` takes
-a field where a file has it, and is for labels that the test set lacks. Without
-any, columns are found by the names that are usual.
+'header=yes' or 'header=no' overrides this. `field?=column` makes a field
+optional, as for labels that the test set lacks. Without any of these, columns
+are found by their usual names.
 """
 
 import csv
@@ -23,12 +23,12 @@ class Fields(NamedTuple):
   """The fields of one kind of record.
 
   Attributes:
-    names: All there are.
-    required: Those that no record is without.
-    usual: Finds the column of each field among the names of a header, of an
-      object's keys or of a dataset's features; empty where it cannot.
-    bare: The fields in the order of a table's columns, by how many there are,
-      where it has no header.
+    names: All fields.
+    required: Those that every record has.
+    usual: Finds the column of each field among the names in a header, the keys
+      of an object or the features of a dataset; empty if it cannot.
+    bare: For tables without a header: the fields in the order of the columns,
+      by their number.
   """
 
   names: tuple[str, ...]
@@ -38,12 +38,12 @@ class Fields(NamedTuple):
 
 
 class Asked(NamedTuple):
-  """What a config says of the columns.
+  """The columns that a config asks for.
 
   Attributes:
     columns: The column of each field.
     optional: The fields that a file may lack.
-    header: Whether a table has a header; None if it is not said.
+    header: Whether a table has a header; None if not set.
   """
 
   columns: Mapping[str, str]
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
 
 
 def parse(columns: Sequence[str], fields: Fields) -> Asked:
-  """Returns what a config's `columns` say of the fields of a record.
+  """Parses a config's `columns` for the fields of a record.
 
   Examples:
     >>> parse(('text=sentence', 'label?=label'), texts.FIELDS).columns
@@ -88,7 +88,7 @@ def parse(columns: Sequence[str], fields: Fields) -> Asked:
 
 
 def tsv(request: Request, fields: Fields) -> Iterator[Entry | Fault]:
-  """Yields the rows of files whose columns a tab divides, nothing quoted."""
+  """Yields the rows of tab-separated files, without quoting."""
   for file in files.find(request.path):
     rows = ((n, [text, text.split('\t')]) for n, text in files.lines(file))
     rows = (
@@ -101,7 +101,7 @@ def tsv(request: Request, fields: Fields) -> Iterator[Entry | Fault]:
 def comma_separated(
   request: Request, fields: Fields
 ) -> Iterator[Entry | Fault]:
-  """Yields the rows of files of comma-separated values (RFC 4180)."""
+  """Yields the rows of comma-separated files (RFC 4180)."""
   for file in files.find(request.path):
     yield from _table(file, _csv_rows(file), request, fields)
 
@@ -117,16 +117,16 @@ def json_lines(request: Request, fields: Fields) -> Iterator[Entry | Fault]:
 def columns_of(
   names: Sequence[str], request: Request, fields: Fields, place: str
 ) -> Mapping[str, str]:
-  """Returns which of `names` each field of a record is.
+  """Returns the name of the column of each field of a record.
 
   Args:
-    names: Those of a header or of features.
-    request: Says it, or leaves it to what is usual.
-    fields: Those of the record.
-    place: Where the names are, for a message.
+    names: The names in a header, or those of features.
+    request: Names the columns, or leaves them to be found by usual names.
+    fields: The fields of the record.
+    place: Where the names are, for messages.
 
   Raises:
-    UserError: A column is not there, or none is usual.
+    UserError: A column is missing, or none has a usual name.
   """
   asked = parse(request.columns, fields)
   found = {
@@ -163,7 +163,7 @@ def _csv_rows(file: File) -> Iterator[tuple[int, list[str] | Fault]]:
       continue
     if row is None:
       return
-    if row:  # A blank line has no cells at all.
+    if row:  # A blank line has no cells.
       bad = files.not_text(f'{file.name}:{line}', '\n'.join(row))
       yield line, bad or row
 
@@ -174,7 +174,7 @@ def _table(
   request: Request,
   fields: Fields,
 ) -> Iterator[Entry | Fault]:
-  """Yields an entry for each row behind the header."""
+  """Yields an entry for each row after the header."""
   number, places, width = 0, None, 0
   for line, row in rows:
     where = f'{file.name}:{line}'
@@ -197,7 +197,7 @@ def _table(
 def _places(
   first: list[str], request: Request, fields: Fields, where: str
 ) -> tuple[dict[str, int], bool]:
-  """Returns the number of each field's column, and if the row is a header."""
+  """Returns the index of each field's column, and if the row is a header."""
   asked = parse(request.columns, fields)
   numbered = {
     field: int(column)
@@ -234,7 +234,7 @@ def _places(
 
 
 def _named(entry: Entry, asked: Asked, fields: Fields) -> Entry | Fault:
-  """Returns an object by the names of a record's fields."""
+  """Returns an entry with its keys renamed to a record's fields."""
   found = entry.fields
   names = asked.columns or fields.usual(tuple(found))
   missing = [

@@ -1,4 +1,4 @@
-"""How tags say where an entity begins and ends; all are turned into IOB2.
+"""Tagging schemes for the boundaries of entities; all are converted to IOB2.
 
     words   Alex  lives  in  New    York   City
     IOB2    B-PER O      O   B-LOC  I-LOC  I-LOC
@@ -9,7 +9,7 @@
     BMEWO   W-PER O      O   B-LOC  M-LOC  E-LOC
 
 (Ramshaw and Marcus 1995; Tjong Kim Sang and Veenstra 1999; Ratinov and Roth
-2009.) Those with an end say the same twice, so that a broken sequence is seen.
+2009.) Those that mark ends are redundant, so broken sequences are detected.
 """
 
 import functools
@@ -21,10 +21,10 @@ _TAG = re.compile(r'O|([BIMESLUW])(?:[-_](.+))?')
 
 
 class Broken(NamedTuple):
-  """A sequence of tags that a scheme does not have.
+  """A sequence of tags that is invalid in a scheme.
 
   Attributes:
-    place: At which word it is broken.
+    place: The index of the word where it breaks.
     problem: What is wrong there, as a clause.
   """
 
@@ -32,9 +32,9 @@ class Broken(NamedTuple):
   problem: str
 
 
-@functools.cache  # There are few, and each stands in many places.
+@functools.cache  # There are few tags, each of which occurs often.
 def split(tag: str) -> tuple[str, str]:
-  """Returns what a tag says of its word, and the type of its entity.
+  """Returns the role of a tag's word, and the type of its entity.
 
   Examples:
     >>> split('B-creative-work')
@@ -54,10 +54,10 @@ def invalid(tags: Sequence[str]) -> Broken | None:
 
 
 def recognize(sentences: Iterable[Sequence[str]]) -> str:
-  """Returns the scheme that most sentences keep to.
+  """Returns the scheme in which most sentences are valid.
 
-  Where all keep to two, as to IOBES and BMES for want of an entity of three
-  words, both say the same.
+  If all are valid in two, such as IOBES and BMES without an entity of three
+  words, both mean the same.
   """
   distinct = {tuple(tags) for tags in sentences}
   kept = {
@@ -68,7 +68,7 @@ def recognize(sentences: Iterable[Sequence[str]]) -> str:
 
 
 def to_iob2(tags: Sequence[str], scheme: str) -> list[str] | Broken:
-  """Returns the same entities in IOB2, or where the sequence is broken."""
+  """Returns the same entities in IOB2, or where the sequence breaks."""
   return SCHEMES[scheme](tags)
 
 
@@ -104,7 +104,7 @@ def _iob1(tags: Sequence[str]) -> list[str] | Broken:
 def _closed(
   name: str, begin: str, inside: str, end: str, single: str
 ) -> Callable[[Sequence[str]], list[str] | Broken]:
-  """Returns what reads a scheme that tells the end of an entity."""
+  """Returns a reader for a scheme that marks the ends of entities."""
 
   def read(tags: Sequence[str]) -> list[str] | Broken:
     found, within = [], None

@@ -1,12 +1,12 @@
-"""Words with tags that say where the named entities are, as IOB2 has them.
+"""Sentences of words, with named entities as IOB2 tags.
 
 Examples:
   >>> read(Request('train.conll'))
   {'id': 'train:1', 'where': 'train.conll:1', 'words': ['New', 'York', '!'],
    'tags': ['B-location', 'I-location', 'O']}
 
-Tags in another scheme are converted; which one it is, all files that are read
-together decide: see `tag_schemes`.
+Tags in another scheme are converted; the scheme is recognized from all files
+that are read together: see `tag_schemes`.
 """
 
 import re
@@ -18,22 +18,22 @@ from lm.records.files import Entry, Fault, File, Record, Request
 from lm.records.tag_schemes import Broken
 from lm.types import UserError
 
-# Those between columns; a no-break or an ideographic space may be a word.
+# Column separators; a no-break or an ideographic space may be a word.
 _SPACES = re.compile('[ \t]+')
-_BEGINS_FILE = '-DOCSTART-'  # As in CoNLL-2003: a new document, not a word.
+_BEGINS_FILE = '-DOCSTART-'  # In CoNLL-2003: marks a new document, not a word.
 _WORDS = ('words', 'tokens')
 _TAGS = ('tags', 'ner_tags', 'ner', 'labels')
 
 
 class Sentence(NamedTuple):
-  """Words and tags as they were found.
+  """The words and tags of a sentence, as they were read.
 
   Attributes:
-    where: The place of the first word.
-    id: Of the sentence.
-    words: All of them.
-    tags: One for each word; None where they are unlabelled.
-    places: Where each word is; empty if all are where the first is.
+    where: The location of the first word.
+    id: The id of the sentence.
+    words: Its words.
+    tags: One tag for each word; None if unlabelled.
+    places: The location of each word; empty if all are where the first is.
   """
 
   where: str
@@ -44,7 +44,7 @@ class Sentence(NamedTuple):
 
 
 def usual(names: Sequence[str]) -> dict[str, str]:
-  """Returns the columns that hold the fields, by names that are in use."""
+  """Returns the columns that hold the fields, by their usual names."""
   found = {}
   for field, known in (('words', _WORDS), ('tags', _TAGS), ('id', ('id',))):
     if column := next((name for name in known if name in names), None):
@@ -56,12 +56,13 @@ FIELDS = tables.Fields(('id', 'words', 'tags'), ('words',), usual)
 
 
 def conll(request: Request) -> Iterator[Record | Fault]:
-  """Yields the sentences of files with a word a line, a blank line after each.
+  """Yields the sentences of files with a word per line and blank lines between.
 
-  Columns are divided by tabs or, in a line without any, by spaces. Without
-  `columns`, the first holds the word and the last its tag; where there is one
-  only, the words are unlabelled. What begins with `# ` before the first word
-  of a sentence is a comment, if it has other columns or ends in no tag.
+  Columns are separated by tabs or, in a line without any, by spaces. Without
+  `columns`, the first holds the word and the last its tag; if there is only
+  one, the words are unlabelled. A line that begins with `# ` before the first
+  word of a sentence is a comment if its columns differ in number or the last
+  is not a tag.
   """
   asked = tables.parse(request.columns, FIELDS).columns
   wrong = [c for c in asked.values() if not re.fullmatch(r'-?\d+', c)]
@@ -84,7 +85,7 @@ def json_lines(request: Request) -> Iterator[Record | Fault]:
 
 
 def tfds(request: Request) -> Iterator[Record | Fault]:
-  """Yields the sentences of a dataset of TFDS such as `conll2003`."""
+  """Yields the sentences of a TFDS dataset such as `conll2003`."""
   return records(
     item
     for item in map(_of_lists, tfds_records.entries(request, FIELDS))
@@ -95,7 +96,7 @@ def tfds(request: Request) -> Iterator[Record | Fault]:
 def records(
   sentences: Iterable[Sentence | Fault],
 ) -> Iterator[Record | Fault]:
-  """Yields sentences with their tags in IOB2, in whatever scheme they are."""
+  """Yields sentences with their tags converted to IOB2."""
   found = [_sound(sentence) for sentence in sentences]
   scheme = tag_schemes.recognize(
     s.tags for s in found if isinstance(s, Sentence) and s.tags
@@ -119,7 +120,7 @@ def records(
 
 
 def _of_lists(entry: Entry | Fault) -> Sentence | Fault:
-  """Returns a sentence whose words and tags are lists already."""
+  """Returns the sentence of an entry whose words and tags are lists."""
   if isinstance(entry, Fault):
     return entry
   words, tags = entry.fields.get('words'), entry.fields.get('tags')
@@ -132,7 +133,7 @@ def _of_lists(entry: Entry | Fault) -> Sentence | Fault:
 
 
 def _sound(item: Sentence | Fault) -> Sentence | Fault:
-  """Returns the fault of a sentence in which something is missing, or it."""
+  """Returns a sentence, or its fault if its words or tags are invalid."""
   if isinstance(item, Fault):
     return item
   if not item.words:
@@ -159,7 +160,7 @@ def _fault(item: Sentence, broken: Broken, reason: str) -> Fault:
 def _sentences(
   file: File, columns: Mapping[str, int]
 ) -> Iterator[Sentence | Fault]:
-  """Yields the sentences of a file; those with a bad line as that fault."""
+  """Yields the sentences of a file, or the first fault of each."""
   lines = [(number, text, _cells(text)) for number, text in files.lines(file)]
   words = (c for _, text, c in lines if c and not text.startswith('#'))
   width = len(next((c for c in words if c[0] != _BEGINS_FILE), ('', '')))
@@ -182,7 +183,7 @@ def _cells(text: str) -> list[str]:
 
 
 def _is_comment(text: str, width: int) -> bool:
-  """Returns whether a line before the first word of a sentence is no word."""
+  """Whether a line before the first word of a sentence is a comment."""
   cells = _cells(text)
   no_tag = tag_schemes.invalid(cells[-1:]) is not None
   return text.startswith('# ') and (len(cells) != width or no_tag)

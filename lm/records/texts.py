@@ -1,10 +1,10 @@
-"""Texts and pairs of texts with a label each, as for classification.
+"""Texts and pairs of texts with a label, for classification.
 
 Examples:
   >>> read(Request('dev.tsv', columns=('text=sentence', 'label=label')))
   {'id': 'dev:1', 'where': 'dev.tsv:2', 'text': 'a charming journey', 'label': '1'}
 
-A column named as `score` instead of `label` is one of numbers, for regression.
+A column given as `score` instead of `label` holds numbers, for regression.
 """
 
 import math
@@ -31,7 +31,7 @@ _IDS = ('id', 'index', 'idx', 'qid', 'guid')
 
 
 def usual(names: Sequence[str]) -> dict[str, str]:
-  """Returns the columns that hold the fields, by names that are in use."""
+  """Returns the columns that hold the fields, by their usual names."""
   pairs = [pair for pair in _PAIRS if set(pair) <= set(names)]
   texts = [(name,) for name in _TEXTS if name in names]
   if not pairs and not texts:
@@ -53,7 +53,7 @@ FIELDS = tables.Fields(
     3: ('text', 'text_pair', 'label'),
   },
 )
-# The headers of GLUE's files (Wang et al. 2018), which tell what they are of;
+# The headers of GLUE's files (Wang et al. 2018), by which they are recognized;
 # the second is that of the test set. MNLI's train and dev sets differ.
 _MNLI = (
   'index,promptID,pairID,genre,sentence1_binary_parse,sentence2_binary_parse'
@@ -83,16 +83,16 @@ GLUE = {
   'RTE, WNLI': ('index,sentence1,sentence2,label', 'index,sentence1,sentence2'),
 }
 _HEADERS = frozenset(header for known in GLUE.values() for header in known)
-_COLA = ('text=3', 'label=1')  # Beside the source and the author's own mark.
+_COLA = ('text=3', 'label=1')  # The others: the source and the author's mark.
 
 
 def tsv(request: Request) -> Iterator[Record | Fault]:
-  """Yields the rows of files whose columns a tab divides, nothing quoted."""
+  """Yields the rows of tab-separated files, without quoting."""
   return map(record, tables.tsv(request, FIELDS))
 
 
 def comma_separated(request: Request) -> Iterator[Record | Fault]:
-  """Yields the rows of files of comma-separated values."""
+  """Yields the rows of comma-separated files."""
   return map(record, tables.comma_separated(request, FIELDS))
 
 
@@ -102,10 +102,10 @@ def json_lines(request: Request) -> Iterator[Record | Fault]:
 
 
 def tfds(request: Request) -> Iterator[Record | Fault]:
-  """Yields the texts of a dataset of TFDS such as `glue/sst2`.
+  """Yields the texts of a TFDS dataset such as `glue/sst2`.
 
-  A label that is a number with a fraction is one for regression; in a test
-  set, -1 of those stands for a label that is not told.
+  Floating-point labels are for regression; in a test set, -1 then stands for an
+  unknown label.
   """
   for entry in tfds_records.entries(request, FIELDS):
     if isinstance(entry, Entry) and isinstance(
@@ -119,11 +119,11 @@ def tfds(request: Request) -> Iterator[Record | Fault]:
 
 
 def glue(request: Request) -> Iterator[Record | Fault]:
-  """Yields the rows of a file of GLUE's, which its header tells from others.
+  """Yields the rows of one of GLUE's files, recognized by its header.
 
-  The path is the file, or its directory beside `split`: 'train', 'validation'
-  or 'dev', 'test', and MNLI's 'validation_matched' and so on. Labels are as
-  they stand in the file: '0' and '1', or 'entailment'.
+  The path is the file, or its directory together with `split`: 'train',
+  'validation' or 'dev', 'test', MNLI's 'validation_matched' and so on. Labels
+  are as in the file: '0' and '1', or 'entailment'.
   """
   if request.columns:
     raise UserError(
@@ -147,7 +147,7 @@ def glue(request: Request) -> Iterator[Record | Fault]:
 
 
 def record(entry: Entry | Fault) -> Record | Fault:
-  """Returns a record, if its texts are some and its label is one."""
+  """Returns the record of an entry, or its fault if a field is invalid."""
   if isinstance(entry, Fault):
     return entry
   found: dict[str, Any] = {'id': entry.own_id, 'where': entry.where}
@@ -170,7 +170,7 @@ def _text(value: Any) -> str | Fault:
 
 
 def _label(value: Any) -> str | Fault:
-  """Returns the name of a class; a number of one is a name too."""
+  """Returns the name of a class; an integer counts as a name."""
   if isinstance(value, str | int) and not isinstance(value, bool):
     return str(value).strip()
   problem = (

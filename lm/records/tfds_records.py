@@ -1,12 +1,12 @@
-"""Entries of TensorFlow Datasets, by the names of a record's fields.
+"""Entries of TensorFlow Datasets, keyed by the names of a record's fields.
 
 Examples:
   >>> entries(Request('glue/sst2', 'validation'), texts.FIELDS)
   Entry('glue/sst2 validation:entry 1', 'validation:1', {'text': 'a charming ...',
    'label': 'positive', 'id': 1})
 
-What TFDS numbers, as classes, has its name here; -1, which stands for a class
-that is not told, becomes None.
+Class numbers of TFDS are replaced by names; -1, which stands for an unknown
+class, becomes None.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ from lm.types import UserError
 def entries(
   request: Request, fields: Fields, supervised: Sequence[str] = ()
 ) -> Iterator[Entry | Fault]:
-  """Yields the examples of a split, nothing in them checked.
+  """Yields the examples of a split, not validated.
 
   Args:
-    request: A dataset as TFDS writes it, or a builder class of the user's as
-      `package.module:Class`, and its split, of which a slice may be taken.
-    fields: Those of the record.
-    supervised: The fields that the dataset's own pair of an input and a target
-      are, where no other name tells.
+    request: A dataset as TFDS names it, or a builder class of your own as
+      `package.module:Class`, and its split, which may be a slice.
+    fields: The fields of the record.
+    supervised: The fields that the dataset's own supervised keys map to, if
+      neither `columns` nor usual names identify the columns.
   """
   from lm.data import tfds_text  # Importing TFDS takes a second.
 
@@ -65,7 +65,7 @@ def _check(split: str, known: Sequence[str], name: str) -> None:
 
 
 def _plain(value: Any, feature: Any) -> Any:
-  """Returns a value as JSON would hold it."""
+  """Returns a value as JSON would represent it."""
   inner = getattr(feature, 'feature', feature)
   if isinstance(value, dict):
     return {key: _plain(each, inner[key]) for key, each in value.items()}

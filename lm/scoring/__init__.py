@@ -1,1 +1,1 @@
-"""How likely a text is to a model that nobody trained for the question."""
+"""Zero-shot scoring: how likely a model finds a text."""

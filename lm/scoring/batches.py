@@ -1,4 +1,4 @@
-"""Rows of tokens scored in batches, in few shapes whatever their lengths."""
+"""Scores rows of tokens in batches of few shapes, whatever their lengths."""
 
 import collections
 import functools
@@ -18,22 +18,22 @@ from lm.types import PyTree, UserError
 
 Tokens = Int[np.ndarray, '_']
 
-TOKENS = 4096  # Of a batch; on a CPU more of them are no faster.
-MOST = 2**27  # Scores of the vocabulary that a batch holds: 512 MiB.
+TOKENS = 4096  # Tokens of a batch; on a CPU, more are no faster.
+MOST = 2**27  # The most logits of a batch: 512 MiB.
 FINE = 32  # Up to here, widths are multiples of 4: most sentences are short.
-LOGGED = 100_000  # Rows after which it is told how far this is.
-AHEAD = 2  # Batches that the device has to do while the host makes the next.
+LOGGED = 100_000  # Rows between progress messages.
+AHEAD = 2  # Batches queued on the device while the host makes the next.
 
 
 class Row(NamedTuple):
-  """What a model reads at once, and what it is asked.
+  """A sequence that a model reads at once, and the tokens to score.
 
   Attributes:
-    owner: To which total its answers are added.
-    tokens: What the model reads, its decoder if it has an encoder.
-    predict_at: The positions it answers at.
+    owner: The index of the total that its scores are added to.
+    tokens: The input of the model, or of its decoder if it has an encoder.
+    predict_at: The positions to predict at.
     targets: The tokens whose log-probabilities are wanted there.
-    source: What its encoder reads.
+    source: The input of its encoder.
   """
 
   owner: int
@@ -44,12 +44,12 @@ class Row(NamedTuple):
 
 
 class Totals(NamedTuple):
-  """The answers, added up.
+  """The sums of the scores.
 
   Attributes:
     log_probs: Sums over the targets of each owner, in nats.
-    greedy: Whether every one of these targets was the likeliest token at its
-      place; False throughout where that was not asked for.
+    greedy: Whether all these targets were the likeliest tokens at their
+      positions; all False unless requested.
   """
 
   log_probs: Float64[np.ndarray, 'N']
@@ -71,19 +71,19 @@ def total(
   batch_tokens: int = TOKENS,
   greedy: bool = False,
 ) -> Totals:
-  """Returns the sum of what rows are asked, for each of their owners.
+  """Returns the sum of the scores of the rows of each owner.
 
-  Rows of about one length are answered together, and there are few lengths: a
-  program is compiled for each, once, of as many rows as there are at most. What
-  is left at the end is filled up with rows that say nothing.
+  Rows of similar lengths are batched together, in a few shapes: a program is
+  compiled once for each, with a full batch of rows. The last batches are padded
+  with empty rows.
 
   Args:
-    model: Answers tokens.
+    model: A model that predicts tokens.
     params: Its parameters.
-    rows: Taken as they come, so that few are in memory at once.
-    size: How many owners there are.
-    batch_tokens: How many tokens are read at once at most, if that is a row.
-    greedy: Whether to find out what was the likeliest token, which takes longer.
+    rows: The rows; consumed lazily, so that few are in memory at once.
+    size: The number of owners.
+    batch_tokens: The most tokens of a batch, if a row fits in it.
+    greedy: Whether to find out if targets are the likeliest, which is slower.
   """
   model = answering(model)
   log_probs, best = np.zeros(size), np.full(size, greedy)
@@ -122,7 +122,7 @@ def total(
 
 
 def answering(model: nn.Module) -> nn.Module:
-  """Returns the model with the head for tokens alone.
+  """Returns the model with only the head for tokens.
 
   Raises:
     UserError: It has none.
@@ -137,7 +137,7 @@ def answering(model: nn.Module) -> nn.Module:
 
 
 def width_for(length: int, limit: int | None = None) -> int:
-  """Returns a width that holds `length`: 4, 8, ... 32, 48, 64, 96, ..."""
+  """Returns a width that fits `length`: 4, 8, ... 32, 48, 64, 96, ..."""
   if length > FINE:
     return size_for(length, limit)
   width = -(-length // 4) * 4
@@ -148,7 +148,7 @@ def _shape(row: Row, max_len: int) -> _Shape:
   width = width_for(len(row.tokens), max_len)
   asked = len(row.predict_at)
   if asked > width // 2:
-    asked = width  # To answer a few more is less than to compile again.
+    asked = width  # Predicting a few more costs less than compiling again.
   elif asked > 1:
     asked = width_for(asked, max_len)
   source = 0 if row.source is None else width_for(len(row.source), max_len)
@@ -156,7 +156,7 @@ def _shape(row: Row, max_len: int) -> _Shape:
 
 
 def _most(shape: _Shape, batch_tokens: int, vocab_size: int) -> int:
-  """Returns how many rows of a shape a batch has."""
+  """Returns the number of rows of a batch of this shape."""
   of_tokens = batch_tokens // (shape.width + shape.source)
   return max(1, min(of_tokens, MOST // (shape.asked * vocab_size)))
 
@@ -164,9 +164,9 @@ def _most(shape: _Shape, batch_tokens: int, vocab_size: int) -> int:
 def _arrays(
   shape: _Shape, batch: Sequence[Row], rows: int
 ) -> tuple[dict[str, np.ndarray], Int[np.ndarray, 'B P']]:
-  """Returns the inputs of a batch and its targets, with rows that say nothing.
+  """Returns the inputs of a batch and its targets, padded with empty rows.
 
-  An empty row sees its first token, lest it see nothing at all.
+  An empty row has one valid token, since attention needs at least one.
   """
   nothing = np.zeros(1, np.int32)
   spare = [nothing] * (rows - len(batch))

@@ -1,11 +1,11 @@
-"""Questions whose answer is the choice that a model finds most likely.
+"""Multiple-choice questions, answered with the likeliest choice.
 
 A line of a file of choices is a JSON object such as
 
   {"id": "1", "context": "The cat sat on the", "choices": ["mat", "sky"],
    "answer": 0}
 
-and one of cloze has a text with a blank instead of a context:
+and a line of a cloze file has a text with a blank instead of a context:
 
   {"id": "1", "text": "The ___ sat on the mat.", "choices": ["cat", "sky"],
    "answer": "cat"}
@@ -31,12 +31,12 @@ BLANK = re.compile('_{2,}')
 
 
 class Question(NamedTuple):
-  """What is to be chosen from.
+  """A question with its choices.
 
   Attributes:
-    id: What it is called.
-    spans: Each choice, with what stands around it.
-    answer: The number of the right one.
+    id: Its id.
+    spans: Each choice, with the text around it.
+    answer: The index of the correct one.
   """
 
   id: str
@@ -53,7 +53,7 @@ def read_choices(
     path: A file of JSON lines, a directory of them, or a glob.
     delimiter: Put between a context and a choice, unless there is white space
       already, or no context.
-    limit: How many questions to take at most; 0: all.
+    limit: The most questions to take; 0 means all.
   """
   return _read(path, limit, lambda record: _after(record, delimiter))
 
@@ -73,7 +73,7 @@ def judge(
   batch_tokens: int = batches.TOKENS,
   too_long: str = 'error',
 ) -> dict[str, Any]:
-  """Returns how many questions a model answers right, as `summary`."""
+  """Returns the accuracies of a model; see `summary`."""
   spans = [span for question in questions for span in question.spans]
   found = texts.span_scores(
     model,
@@ -88,11 +88,11 @@ def judge(
 
 
 def summary(questions: Sequence[Question], found: Scores) -> dict[str, Any]:
-  """Returns the share of right answers by the sum, and by the means.
+  """Returns the share of correct answers, by total and by mean log-probability.
 
-  `accuracy` is by the log-probability of a choice, and so is `right`, of each
-  question by its id; the others divide it by how many tokens or bytes were
-  scored. A tie with another choice is wrong.
+  `accuracy` is by the total log-probability of a choice, and so is `right`,
+  which has each question by its id; the others divide it by the number of
+  tokens or bytes scored. A tie with another choice is wrong.
   """
   measures = {
     'accuracy': found.log_probs,

@@ -1,13 +1,13 @@
-"""What a model is asked so that its answers say how likely a text is.
+"""Forms of scoring: how a model of each kind measures the likelihood of a text.
 
 Each form turns a text, of which some tokens are scored, into rows. With the
 text `the cat sat down`, of which `cat sat` is scored:
 
-    left_to_right  the → cat → sat → down, the answers at the last three; where
-                   nothing precedes what is scored, the token that begins or ends
-                   texts does
+    left_to_right  the → cat → sat → down, scored at the last three; if nothing
+                   precedes the scored tokens, the token that begins or ends
+                   texts is put there
     pll            the [M] sat down, the cat [M] down
-    pll_word_l2r   the same, and with a token all later ones of its word hidden
+    pll_word_l2r   the same, also masking all later tokens of the same word
     spans          the <0> down   and its decoder:  <0> cat sat <1>
     target         the            and its decoder:  cat sat
 """
@@ -28,12 +28,12 @@ class Piece(NamedTuple):
   """A text as tokens, and which of them are scored.
 
   Attributes:
-    tokens: Of all of it, no special tokens around them.
-    start: The first that is scored.
-    end: Where what is scored ends.
+    tokens: Those of the whole text, without special tokens.
+    start: The first token that is scored.
+    end: The token after the last that is scored.
     word_starts: Which tokens begin a word.
     alone: Whether the text is scored as a whole, with nothing around it.
-    name: What it is called where it cannot be scored.
+    name: Its name in error messages.
   """
 
   tokens: Tokens
@@ -45,13 +45,13 @@ class Piece(NamedTuple):
 
 
 class Reader(NamedTuple):
-  """How a model takes tokens.
+  """How a model reads tokens.
 
   Attributes:
-    vocabulary: What they are.
-    max_len: How many it reads at once.
-    cut: Whether what stands around the scored tokens is cut where all of it is
-      too long; else that is an error.
+    vocabulary: The vocabulary of the tokens.
+    max_len: The most tokens that it reads at once.
+    cut: Whether to truncate the text around the scored tokens if it is too
+      long, instead of raising an error.
   """
 
   vocabulary: Vocabulary
@@ -60,7 +60,7 @@ class Reader(NamedTuple):
 
 
 def check(form: str, model: nn.Module, vocabulary: Vocabulary) -> None:
-  """Raises UserError if a model cannot be asked in this form."""
+  """Raises UserError if a model cannot score in this form."""
   if form not in FORMS:
     raise UserError(
       f'There is no form {form!r} of scoring. Set it to one of'
@@ -89,12 +89,12 @@ def check(form: str, model: nn.Module, vocabulary: Vocabulary) -> None:
 def default(
   form: Form, vocabulary: Vocabulary, objective: str | None = None
 ) -> str:
-  """Returns the form of scoring that fits what a model was trained for.
+  """Returns the form of scoring that fits a model and its objective.
 
   Args:
-    form: How the model reads.
-    vocabulary: Of its tokenizer.
-    objective: The name of what it was trained for; None: it is not known.
+    form: The form of the model.
+    vocabulary: The vocabulary of its tokenizer.
+    objective: The name of its training objective; None if unknown.
   """
   if form == 'causal':
     return 'left_to_right'
@@ -106,22 +106,22 @@ def default(
 
 
 def prefix_id(vocabulary: Vocabulary) -> int | None:
-  """Returns what the first token of a text is conditioned on, if anything."""
+  """Returns the token that the first of a text is conditioned on, if any."""
   ids = (vocabulary.bos_id, vocabulary.eos_id, vocabulary.sep_id)
   return next((id for id in ids if id is not None), None)
 
 
 def is_conditioned(piece: Piece, vocabulary: Vocabulary) -> bool:
-  """Whether there is something before the first scored token to condition on.
+  """Whether there is a token before the first scored one to condition on.
 
-  A text that begins with the token that would be put there has it already.
+  A text that already begins with the prefix token does not get another.
   """
   prefix = prefix_id(vocabulary)
   return piece.start > 0 or prefix not in (None, piece.tokens[0])
 
 
 def _left_to_right(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
-  """Every token from the first scored one on, given all before it."""
+  """Scores every token from the first scored one on, given all before it."""
   tokens, first = piece.tokens, piece.start
   if first == 0:
     tokens = np.append(np.int32(prefix_id(reader.vocabulary)), tokens)
@@ -134,12 +134,12 @@ def _left_to_right(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
 
 
 def _pll(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
-  """Every scored token, given all others (Salazar et al. 2020, 2.1)."""
+  """Scores each token given all others (Salazar et al. 2020, 2.1)."""
   yield from _masked(piece, reader, owner, np.arange(len(piece.tokens)) + 1)
 
 
 def _pll_word_l2r(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
-  """The same, later tokens of its word hidden (Kauf and Ivanova 2023)."""
+  """As `_pll`, but masks later tokens of its word (Kauf and Ivanova 2023)."""
   yield from _masked(piece, reader, owner, _word_ends(piece))
 
 
@@ -151,8 +151,8 @@ def _masked(
   Args:
     piece: The text.
     reader: How it is read.
-    owner: Of the rows.
-    hidden_to: Where what is masked with each token ends.
+    owner: The owner of the rows.
+    hidden_to: The end of the tokens that are masked with each token.
   """
   marks = reader.vocabulary.marks or ()
   room, asked = reader.max_len - len(marks), piece.end - piece.start
@@ -171,11 +171,11 @@ def _masked(
 
 
 def _spans(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
-  """What is scored, as T5 would write it in place of a sentinel.
+  """Scores tokens as T5 would write them in place of a sentinel.
 
-  It is one span; of a text that is scored as a whole, each word is one, for
-  nothing else stands around it. The mark that ends a span is scored, too, so
-  that a word is not as likely as all that begin with it.
+  They are one span; in a text that is scored as a whole, each word is one, as
+  there is nothing else around it. The mark that ends a span is scored too, lest
+  a word be as likely as all that begin with it.
   """
   spans = [(piece.start, piece.end)]
   if piece.alone:
@@ -186,7 +186,7 @@ def _spans(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
   end = end_of(vocabulary)
   for start, stop in spans:
     one = piece._replace(start=start, end=stop)
-    # The decoder reads <0> and the span, after what it begins with.
+    # The decoder reads its start token, <0> and the span.
     _over(one, reader, stop - start + 2, stop - start + 2)
     size = len(piece.tokens) - (stop - start) + 2
     low, high = _around(one, _over(one, reader, size, 2))
@@ -200,7 +200,7 @@ def _spans(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
 
 
 def _target(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
-  """What is scored, as the decoder writes it for all before it as the source."""
+  """Scores tokens as written by the decoder, with all before as the source."""
   target = piece.tokens[piece.start :]
   _over(piece, reader, len(target), len(target))
   spare = _over(piece, reader, piece.start + 1, 1)
@@ -212,7 +212,7 @@ def _target(piece: Piece, reader: Reader, owner: int) -> Iterator[Row]:
 
 
 def _word_ends(piece: Piece) -> Int[np.ndarray, '_']:
-  """Returns where the word of each token ends, or what is scored does."""
+  """Returns the end of each token's word, at most that of the scored part."""
   size = len(piece.tokens)
   starts = np.append(np.flatnonzero(piece.word_starts), size)
   ends = starts[np.searchsorted(starts, np.arange(size), side='right')]
@@ -222,10 +222,10 @@ def _word_ends(piece: Piece) -> Int[np.ndarray, '_']:
 def _over(
   piece: Piece, reader: Reader, size: int, asked: int, room: int | None = None
 ) -> int:
-  """Returns how many tokens are too many.
+  """Returns the number of tokens in excess.
 
   Raises:
-    UserError: There are some, and they must not or cannot be cut.
+    UserError: There are some, and they may not or cannot be truncated.
   """
   room = reader.max_len if room is None else room
   if size > room and (asked > room or not reader.cut):
@@ -240,7 +240,7 @@ def _over(
 
 
 def _around(piece: Piece, spare: int) -> tuple[int, int]:
-  """Returns what to keep of a text that is `spare` tokens too long.
+  """Returns the bounds of a text after dropping `spare` tokens from it.
 
   It loses its beginning, and its end only if that is not enough.
   """
@@ -252,10 +252,10 @@ class Kind(NamedTuple):
   """A form of scoring.
 
   Attributes:
-    of: How the models read that it is for.
-    rows: `(piece, reader, owner)`: what they are asked.
-    to_end: Whether what follows the scored tokens is scored with them.
-    apart: Whether they are tokenized apart from what precedes them.
+    of: The form of the models that it is for.
+    rows: Makes the rows, from `(piece, reader, owner)`.
+    to_end: Whether the tokens after the scored ones are scored with them.
+    apart: Whether they are tokenized separately from what precedes them.
   """
 
   of: Form
@@ -271,5 +271,5 @@ FORMS = {
   'spans': Kind('encoder_decoder', _spans),
   'target': Kind('encoder_decoder', _target, apart=True),
 }
-# Objectives whose decoder writes what sentinels stand for.
+# Objectives whose decoder writes the spans that sentinels replace.
 TAKE_SPANS_OUT = ('span_corruption', 'iid_denoising', 'ul2')

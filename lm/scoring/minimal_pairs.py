@@ -2,7 +2,7 @@
 
 BLiMP (Warstadt et al. 2020) has 67 paradigms of 1,000 pairs. A model is right
 about a pair if the good sentence as a whole is more likely than the bad one;
-if both are as likely, it is wrong.
+ties count as wrong.
 """
 
 import collections
@@ -19,24 +19,24 @@ from lm.scoring import batches, records, texts
 from lm.types import PyTree, UserError
 
 # The authors' accuracies, means over the paradigms, in per cent: recomputed
-# from the file of that name that they publish with the pairs.
+# from the file SUMMARY that they publish with the pairs.
 AUTHORS = {'5-gram': 61.2, 'LSTM': 69.8, 'Transformer-XL': 69.6, 'GPT-2': 83.0}
 CHANCE = 50.0
 SUMMARY = 'models_summary.jsonl'
 _COLUMNS = dict(zip(AUTHORS, ('ngram', 'lstm', 'txl', 'gpt2')))
-# The paper counts 12 phenomena, and the files write 13: this is one's part.
+# The paper has 12 phenomena, the files 13: this one is part of another.
 _PART_OF = {'s-selection': 'argument_structure'}
 
 
 class Pair(NamedTuple):
-  """Two sentences that differ in little but that one is good.
+  """Two minimally different sentences, of which one is acceptable.
 
   Attributes:
     good: The acceptable one.
     bad: The other.
-    paradigm: What it shows, as the files' UID.
-    phenomenon: What the paradigm is about, one of 12.
-    place: Where it stands.
+    paradigm: Its paradigm, the UID in the files.
+    phenomenon: The phenomenon of the paradigm, one of 12.
+    place: Its file and line.
   """
 
   good: str
@@ -50,12 +50,11 @@ def read(path: str, limit: int = 0) -> list[Pair]:
   """Returns the pairs of an archive, of a directory or a file of JSON lines.
 
   Args:
-    path: What is published: BLiMP.zip, or the directory that it is in, or one
-      with its files.
-    limit: How many of each paradigm to take at most; 0: all.
+    path: BLiMP.zip as published, its directory, or one with its files.
+    limit: The most pairs to take of each paradigm; 0 means all.
 
   Raises:
-    UserError: There are none, or a line is not as it should be.
+    UserError: There are none, or a line is malformed.
   """
   place = pathlib.Path(path).expanduser()
   if place.is_dir() and len(archives := sorted(place.glob('*.zip'))) == 1:
@@ -87,9 +86,10 @@ def judge(
   *,
   batch_tokens: int = batches.TOKENS,
 ) -> dict[str, Any]:
-  """Returns the accuracies of a model as `summary`, and how much it has read.
+  """Returns the `summary` of a model, and the number of tokens scored.
 
-  `right` tells of each pair, by its paradigm and number, whether the model is.
+  `right` maps each pair, by paradigm and number, to whether the model is right;
+  `ties` is the number of equally likely pairs.
   """
   spans = [
     texts.Span('', sentence, name=pair.place)
@@ -118,10 +118,10 @@ def _ids(pairs: Sequence[Pair]) -> Iterator[str]:
 def summary(
   pairs: Sequence[Pair], right: Bool[np.ndarray, 'N']
 ) -> dict[str, Any]:
-  """Returns the share of pairs that are right, by paradigm and phenomenon.
+  """Returns the share of correct pairs, by paradigm and phenomenon.
 
-  `accuracy` is the mean over the paradigms; that of a phenomenon is over its
-  own. Each counts alike, however many pairs it has.
+  `accuracy` is the mean over all paradigms; that of a phenomenon is over its
+  own. Paradigms count equally, however many pairs they have.
   """
   by_paradigm = collections.defaultdict(list)
   for pair, is_right in zip(pairs, right):
@@ -145,8 +145,8 @@ def summary(
 def authors(path: str) -> dict[str, dict[str, float]]:
   """Returns the authors' accuracies by model and paradigm, in per cent.
 
-  They are in a file that is published with the pairs; where it is not beside
-  them there are none.
+  They are read from a file that is published with the pairs; the result is
+  empty if it is not beside them.
   """
   place = pathlib.Path(path).expanduser()
   file = (place if place.is_dir() else place.parent) / SUMMARY

@@ -1,4 +1,4 @@
-"""JSON objects, one a line, each with the place where it stands."""
+"""JSON objects, one per line, each with its location."""
 
 import glob
 import json
@@ -16,8 +16,8 @@ class Record(NamedTuple):
   """A JSON object.
 
   Attributes:
-    place: The file and the line, for people.
-    values: By field.
+    place: The file and the line, for messages.
+    values: The values by field.
   """
 
   place: str
@@ -25,7 +25,7 @@ class Record(NamedTuple):
 
 
 def find(path: str, endings: tuple[str, ...]) -> list[pathlib.Path]:
-  """Returns a file, those in a directory with these endings, or of a glob.
+  """Returns a file, those of a directory with these suffixes, or of a glob.
 
   Raises:
     UserError: There is none.
@@ -53,7 +53,7 @@ def read(file: pathlib.Path) -> Iterator[Record]:
 
 
 def read_zip(file: pathlib.Path) -> Iterator[Record]:
-  """Yields the records of the JSON lines in an archive, member after member."""
+  """Yields the records of the JSON lines in an archive, member by member."""
   try:
     archive = zipfile.ZipFile(file)
   except (zipfile.BadZipFile, OSError) as error:
@@ -63,14 +63,14 @@ def read_zip(file: pathlib.Path) -> Iterator[Record]:
     ) from error
   with archive:
     for name in sorted(archive.namelist()):
-      # A Mac adds members of its own, which are no text.
+      # macOS adds members of its own, which are not text.
       if name.endswith('.jsonl') and not name.startswith('__MACOSX'):
         place = f'{file}:{name}'
         yield from parse(_lines(archive.read(name), place), place)
 
 
 def parse(lines: Iterable[str], file: str) -> Iterator[Record]:
-  """Yields the objects that lines hold; blank ones hold none."""
+  """Yields the objects on lines; skips blank ones."""
   for number, line in enumerate(lines, start=1):
     if line.isspace() or not line:
       continue
@@ -93,9 +93,9 @@ def text(record: Record, field: str, empty: bool = False) -> str:
   """Returns the text in a field.
 
   Args:
-    record: Of a file.
-    field: Its name.
-    empty: Whether it may be empty.
+    record: A record of a file.
+    field: The name of the field.
+    empty: Whether the text may be empty.
   """
   value = record.values.get(field)
   if not isinstance(value, str):

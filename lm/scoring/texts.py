@@ -1,4 +1,4 @@
-"""How likely texts, or parts of them, are to a model of any family."""
+"""Log-probabilities of texts, or parts of them, under a model of any family."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,14 +17,14 @@ CHUNK = 4096  # Texts that are tokenized together.
 
 
 class Span(NamedTuple):
-  """What is scored, and what stands around it.
+  """A text to score, and the text around it.
 
   Attributes:
-    before: What precedes it. White space where it ends counts to the span.
-    text: What is scored.
-    after: What follows it. A model that reads from left to right scores it as
-      well: it cannot look ahead.
-    name: What it is called where it cannot be scored; '': by its number.
+    before: The text before it. White space at its end belongs to the span.
+    text: The text to score.
+    after: The text after it. A left-to-right model scores it as well, since it
+      cannot look ahead.
+    name: Its name in error messages; '' means its number.
   """
 
   before: str
@@ -38,10 +38,10 @@ class Scores(NamedTuple):
 
   Attributes:
     log_probs: Sums over the tokens that are scored, in nats.
-    num_tokens: How many those are.
-    num_bytes: How many bytes of UTF-8 they stand for.
-    greedy: Whether each of them is the likeliest at its place; False throughout
-      where that was not asked for.
+    num_tokens: The number of those tokens.
+    num_bytes: The number of UTF-8 bytes that they stand for.
+    greedy: Whether all of them are the likeliest at their positions; all False
+      unless requested.
   """
 
   log_probs: Float64[np.ndarray, 'N']
@@ -59,7 +59,7 @@ def sentence_scores(
   *,
   batch_tokens: int = batches.TOKENS,
 ) -> Scores:
-  """Returns how likely whole texts are; the arguments are `span_scores`'s."""
+  """Returns how likely whole texts are; arguments are as in `span_scores`."""
   spans = [Span('', text) for text in texts]
   return span_scores(
     model, params, tokenizer, spans, form, batch_tokens=batch_tokens
@@ -77,7 +77,7 @@ def continuation_scores(
   batch_tokens: int = batches.TOKENS,
   too_long: str = 'error',
 ) -> Scores:
-  """Returns how likely texts are after what precedes each, as `span_scores`."""
+  """Returns how likely texts are, each after its context; see `span_scores`."""
   spans = [Span(context, text) for context, text in zip(contexts, texts)]
   return span_scores(
     model,
@@ -101,21 +101,21 @@ def span_scores(
   too_long: str = 'error',
   greedy: bool = False,
 ) -> Scores:
-  """Returns how likely each span is with what stands around it.
+  """Returns how likely each span is, given the text around it.
 
   Args:
-    model: Predicts tokens.
+    model: A model that predicts tokens.
     params: Its parameters.
-    tokenizer: What it was trained with.
-    spans: What is scored.
-    form: What the model is asked, one of `forms.FORMS`.
-    batch_tokens: How many tokens it reads at once at most.
-    too_long: `error`, or `cut` what is around a span where the model does not
-      read all of it.
-    greedy: Whether to find out what was the likeliest token, which takes longer.
+    tokenizer: The tokenizer it was trained with.
+    spans: The texts to score.
+    form: The form of scoring, one of `forms.FORMS`.
+    batch_tokens: The most tokens of a batch.
+    too_long: If the model cannot read all of a text, `error`, or `cut` to
+      truncate what is around the span.
+    greedy: Whether to find out if tokens are the likeliest, which is slower.
 
   Raises:
-    UserError: The model cannot be asked so, or a text cannot be scored.
+    UserError: The form does not fit the model, or a text cannot be scored.
   """
   if too_long not in ('error', 'cut'):
     raise UserError(
@@ -144,7 +144,7 @@ def _rows(
   reader: Reader,
   sizes: Int64[np.ndarray, '2 N'],
 ) -> Iterator[Row]:
-  """Yields the rows of all spans, and fills in their tokens and bytes."""
+  """Yields the rows of all spans, filling in their token and byte counts."""
   kind = forms.FORMS[form]
   for begin in range(0, len(spans), CHUNK):
     chunk = spans[begin : begin + CHUNK]
@@ -163,7 +163,7 @@ def _rows(
 def _pieces(
   spans: Sequence[Span], tokenizer: Tokenizer, kind: forms.Kind
 ) -> Iterator[tuple[Piece, int]]:
-  """Yields the tokens of each span, and how many bytes of it are scored."""
+  """Yields the tokens of each span, and the number of bytes that are scored."""
   for span in spans:
     if not span.text:
       raise UserError(
@@ -206,9 +206,9 @@ def _pieces(
 
 
 def _scored(span: Span, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
-  """Returns the first token that is part of the span, and where it ends.
+  """Returns the first token of the span, and the one after its last.
 
-  One that is part of what precedes it as well is the span's.
+  A token that also covers part of the preceding text belongs to the span.
   """
   start = len(span.before.rstrip())
   end = len(span.before) + len(span.text.rstrip() or span.text)
@@ -229,7 +229,7 @@ def _check_apart(span: Span) -> None:
 
 
 def _after(piece: Piece, source: batches.Tokens) -> Piece:
-  """Returns a piece whose tokens have those of the source before them."""
+  """Returns a piece with the tokens of the source prepended."""
   return piece._replace(
     tokens=np.append(source, piece.tokens),
     start=len(source),

@@ -1,9 +1,9 @@
-"""How likely long texts are to a model that reads a window of them at a time.
+"""Log-probabilities of long texts, which a model reads in sliding windows.
 
-The window slides: it moves on by `stride` tokens, and scores those that it has
-not scored before. So every token is scored once, with at least `length -
-stride` tokens in view. With a length of 4 and a stride of 2, and `>` for what a
-text begins after:
+The window advances by `stride` tokens, and scores those not scored before. So
+every token is scored once, after the first window with at least `length -
+stride` tokens of context. With a length of 4, a stride of 2, and `>` for the
+token that a text begins after:
 
     reads  > 0 1 2   scores  0 1 2 3
            1 2 3 4               4 5
@@ -33,11 +33,11 @@ class Likelihoods(NamedTuple):
 
   Attributes:
     log_probs: Sums over the tokens that are scored, in nats.
-    num_tokens: How many those are: all, but the first where there is nothing
-      that it could be conditioned on.
-    num_bytes: How many bytes of UTF-8 they stand for.
-    num_words: How many words a document has: what white space divides.
-    num_windows: In how many windows it was read.
+    num_tokens: The number of those tokens: all, except the first if there is
+      nothing to condition it on.
+    num_bytes: The number of UTF-8 bytes that they stand for.
+    num_words: The number of words of a document, separated by white space.
+    num_windows: The number of windows it was read in.
   """
 
   log_probs: Float64[np.ndarray, 'N']
@@ -48,11 +48,12 @@ class Likelihoods(NamedTuple):
 
 
 def table(size: int, length: int, stride: int) -> Int64[np.ndarray, 'W 3']:
-  """Returns for each window where it begins, first scores, and ends.
+  """Returns the begin, the first scored token, and the end of each window.
 
-  Token i of `size` is answered where token i - 1 is read, or what a text begins
-  after. A window from `begin` to `end` reads what is before its tokens, and
-  scores those from `first` on. The last one is moved back until it is full.
+  Token i of `size` is predicted where token i - 1 is read, or the token that a
+  text begins after. A window from `begin` to `end` reads the token before each
+  of its own, and scores those from `first` on. The last one is moved back until
+  it is full.
   """
   ends = [min(length, size)]
   while ends[-1] < size:
@@ -78,14 +79,14 @@ def likelihoods(
   """Returns how likely documents are, each by itself.
 
   Args:
-    model: Predicts every next token.
+    model: A model that predicts the next token.
     params: Its parameters.
-    tokenizer: What it was trained with.
-    documents: Of any lengths.
-    form: `left_to_right`, or `target` for a decoder whose source is empty.
-    length: How many tokens a window has; None: as many as the model reads.
-    stride: How far it moves on, at most its length; None: half of it.
-    batch_tokens: How many tokens are read at once at most.
+    tokenizer: The tokenizer it was trained with.
+    documents: Texts of any length.
+    form: `left_to_right`, or `target` for a decoder with an empty source.
+    length: The number of tokens of a window; None means the model's maximum.
+    stride: How far it advances, at most its length; None means half of it.
+    batch_tokens: The most tokens of a batch.
   """
   if form not in FORMS:
     raise UserError(
@@ -119,10 +120,10 @@ def likelihoods(
 
 
 def perplexity(found: Likelihoods) -> dict[str, Any]:
-  """Returns the measures of all documents together, from their sums.
+  """Returns the metrics of all documents together, from their sums.
 
-  `loss` is in nats a token. `perplexity_per_word` divides the same sum by the
-  words of the plain text (Radford et al. 2019, 3.1: what a token is differs).
+  `loss` is in nats per token. `perplexity_per_word` divides the same sum by the
+  words of the plain text (Radford et al. 2019, 3.1), since tokenizers differ.
   """
   nats = -float(found.log_probs.sum())
   tokens, size, words, windows = (int(counts.sum()) for counts in found[1:])
@@ -143,12 +144,12 @@ def perplexity(found: Likelihoods) -> dict[str, Any]:
 def _read(
   document: str, owner: int, tokenizer: Tokenizer, decodes: bool
 ) -> tuple[batches.Tokens, batches.Tokens, int]:
-  """Returns what is read, the token that each of these is asked for, and bytes.
+  """Returns the tokens to read, the targets at each, and the bytes of these.
 
   Args:
     document: The text.
-    owner: Its number.
-    tokenizer: Of it.
+    owner: Its index.
+    tokenizer: The tokenizer of the model.
     decodes: Whether a decoder reads it, which begins with a token of its own.
   """
   (encoding,) = tokenizer.encode_batch([document])
@@ -171,9 +172,9 @@ def _read(
 def _begins_after(
   tokens: Int[np.ndarray, '_'], vocabulary: Vocabulary, decodes: bool
 ) -> int | None:
-  """Returns what stands before the first token; None: nothing does.
+  """Returns the token to put before the first, or None for nothing.
 
-  A document that begins with it has it already.
+  None is needed if the document already begins with that token.
   """
   if decodes:
     return vocabulary.start_id
@@ -184,12 +185,12 @@ def _begins_after(
 def resolve(
   max_len: int, length: int | None, stride: int | None
 ) -> tuple[int, int]:
-  """Returns the length of a window and its stride, the defaults put in.
+  """Returns the length of a window and its stride, with defaults filled in.
 
   Args:
-    max_len: How many tokens the model reads.
-    length: None: as many.
-    stride: None: half of the length.
+    max_len: The most tokens that the model reads.
+    length: None means `max_len`.
+    stride: None means half of the length.
   """
   length = max_len if length is None else length
   if not 0 < length <= max_len:
@@ -207,5 +208,5 @@ def resolve(
 
 
 def _exp(nats: float) -> float:
-  """Returns the exponential, infinite where it is larger than a float."""
+  """Returns the exponential, or infinity if it overflows a float."""
   return math.exp(nats) if nats < 709 else math.inf

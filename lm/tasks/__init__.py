@@ -1,4 +1,4 @@
-"""The applications, by the name that a config calls them."""
+"""The applications, by their name in a config."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from lm.tasks.task import Reader, Record, Task
 from lm.tasks.translation import translation
 from lm.types import UserError
 
-# What makes each, and what its records are, as `lm.records.reading` reads them.
+# The kind of records of each, see `lm.records.reading`, and its constructor.
 TASKS: dict[str, tuple[str, Callable[..., Task]]] = {
   'classification': ('texts', classification),
   'entities': ('entities', entities),
@@ -26,7 +26,7 @@ GIVEN = ('reader', 'train')
 
 
 def fields(name: str = '') -> dict[str, inspect.Parameter]:
-  """Returns what can be set of a task; of none, '', nothing."""
+  """Returns the settings of a task; none for ''."""
   if not name:
     return {}
   _, make = _named(name)
@@ -35,7 +35,7 @@ def fields(name: str = '') -> dict[str, inspect.Parameter]:
 
 
 def kind_of(name: str) -> str:
-  """Returns what the records of a task are."""
+  """Returns the kind of records of a task."""
   kind, _ = _named(name)
   return kind
 
@@ -50,9 +50,9 @@ def build(
 
   Args:
     name: One of `TASKS`.
-    reader: What it is made for.
-    train: Gives the records for training; called if something is taken of them.
-    **settings: Of the task of that name.
+    reader: How the model reads.
+    train: Returns the training records; called only if the task needs them.
+    **settings: Those of that task.
   """
   kind, make = _named(name)
   return make(reader, train, **settings)._replace(kind=kind)

@@ -1,7 +1,7 @@
-"""Which class a text, or a pair of texts, is of; GLUE's tasks among others.
+"""Classification of texts or pairs of texts, such as GLUE's tasks.
 
-With objective 'label' a head answers; with 'answers' the model writes the name
-of the class, as T5 does (Raffel et al. 2020, 2.4), or a GPT after a prompt.
+With objective 'label' a head predicts the class; with 'answers' the model
+writes its name, as T5 does (Raffel et al. 2020, 2.4), or a GPT after a prompt.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from lm.tasks.task import (
 from lm.types import UserError
 
 REGRESSION = 'stsb'  # GLUE's only task whose labels are numbers.
-STEP = 0.2  # T5 writes them in steps of it (Raffel et al. 2020, 2.4).
+STEP = 0.2  # T5 rounds them to multiples of it (Raffel et al. 2020, 2.4).
 
 
 def classification(
@@ -40,18 +40,18 @@ def classification(
   """Returns the task.
 
   Args:
-    reader: What it is made for.
-    train: Gives the records for training.
-    labels: The classes in order; None: those of the training data, sorted. Of
-      two, the second is the positive one of F1.
-    glue: Whose metrics are reported: the name of a task of GLUE, as in
-      `lm.tasks.metrics.GLUE`; '': accuracy and F1. Of 'stsb' the labels are
-      numbers.
-    class_weights: How much a text of each class counts in training; (): 1.
-    template: Of objective 'answers': what is read, with {text} and, of pairs,
-      {text_pair}.
-    names: Of objective 'answers': what is written for each class; (): its
-      label.
+    reader: How the model reads.
+    train: Returns the training records.
+    labels: The classes in order; None means those of the training data, sorted.
+      Of two classes, the second is the positive one for F1.
+    glue: The GLUE task whose metrics are reported, a name in
+      `lm.tasks.metrics.GLUE`; '' means accuracy and F1. The labels of 'stsb'
+      are numbers.
+    class_weights: The weight of each class in training; () means 1 for all.
+    template: For objective 'answers': the text to read, with {text} and, for
+      pairs, {text_pair}.
+    names: For objective 'answers': the text to write for each class; () means
+      its label.
   """
   check_objective('classification', reader.objective, 'label', 'answers')
   metrics.check_glue(glue)
@@ -119,7 +119,7 @@ def _check(classes, class_weights, names) -> None:
 
 
 def _in_words(reader, rows, template, classes, texts) -> Table:
-  """Returns rows to read and to write."""
+  """Returns rows of texts to read and to write."""
   pair = any('text_pair' in row for row in rows)
   fields = ('text', 'text_pair') if pair else ('text',)
   if pair and '{text_pair}' not in template:
@@ -133,7 +133,7 @@ def _in_words(reader, rows, template, classes, texts) -> Table:
 
 
 def _encode(reader, rows, classes, class_weights) -> Table:
-  """Returns rows for a head, with `label` where it is known."""
+  """Returns rows for a head; `label_weights` is 0 if the label is unknown."""
   around = encoding.marks(reader.tokenizer, reader.form)
   first = encoding.pieces(reader.tokenizer, [row['text'] for row in rows])
   second = encoding.pieces(
@@ -166,7 +166,7 @@ def _encode(reader, rows, classes, class_weights) -> Table:
 
 
 def _told(row) -> dict[str, Any]:
-  """Returns which record it is, and its label where that is known."""
+  """Returns the id of a record, and its label if known."""
   return {key: row[key] for key in ('id', 'label') if key in row}
 
 
@@ -184,7 +184,7 @@ def _choose(row, scores, classes) -> Prediction:
 
 
 def _target(row, classes, texts) -> str:
-  """Returns what is to be written for a record; '': it is not known."""
+  """Returns the text to write for a record, or '' if it is unknown."""
   if 'label' not in row or (classes and row['label'] not in classes):
     return ''
   if not classes:
@@ -193,7 +193,7 @@ def _target(row, classes, texts) -> str:
 
 
 def _read(text, classes, texts) -> str | float:
-  """Returns the class whose name was written; '': that of none."""
+  """Returns the class that `text` names, '' if none; or a number, 0 if none."""
   if not classes:
     try:
       return float(text)

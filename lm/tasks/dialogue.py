@@ -1,14 +1,13 @@
-"""Replies in a dialogue, each to the turns before it; instructions are such.
+"""Replies to the previous turns of a dialogue, or to instructions.
 
-Whoever replies is the second speaker, and only replies are asked for:
+By default the second speaker replies, and only the replies are targets:
 
     turns   Hi. | Hello! | How are you? | Fine.
     read                                                written
     User: Hi.\\nAssistant:                               Hello!
     User: Hi.\\nAssistant: Hello!\\nUser: How are you?\\nAssistant:   Fine.
 
-A plain GPT that was trained on dialogues with such marks goes on from the same
-text.
+A plain GPT trained on dialogues with such marks continues the same text.
 """
 
 import functools
@@ -38,12 +37,12 @@ from lm.types import UserError
 
 
 class Exchange(NamedTuple):
-  """A reply, and what it replies to.
+  """A reply and the turns that it replies to.
 
   Attributes:
-    record: The number of its dialogue.
-    turns: Those before it, the last one being replied to.
-    reply: '' where it is not known.
+    record: The index of its dialogue.
+    turns: The turns before it, the last one being replied to.
+    reply: The reply, '' if unknown.
   """
 
   record: int
@@ -68,20 +67,21 @@ def dialogue(
   """Returns the task.
 
   Args:
-    reader: What it is made for.
-    train: Gives the dialogues for training.
-    speakers: What stands before the turns of whoever is replied to, and before
-      those of whoever replies.
-    replies: Which turns are learned: those of the 'second' speaker, as of an
-      assistant, or 'every' one but the first, as among people.
-    context_turns: The most turns that are read; 0: as many as fit.
-    unit: What distinct-n counts: 'characters' of Chinese.
-    baseline: Whether `unigram_loss` is reported, the loss on the same tokens of
-      how often each is in the replies for training.
-    beams: How many texts a search follows; 1: the likeliest token always.
-    eval_beams: The same, at the evaluations of a run that still trains.
-    length_penalty: Of beams: the more, the longer the texts.
-    max_new_tokens: The most tokens of a reply; 0: config.data.target_length.
+    reader: How the model reads.
+    train: Returns the training dialogues.
+    speakers: The marks before the turns of the speaker being replied to and of
+      the one who replies.
+    replies: Which turns are targets: those of the 'second' speaker, such as an
+      assistant, or 'every' one but the first, as between people.
+    context_turns: The most turns to read; 0 means as many as fit.
+    unit: What distinct-n counts: use 'characters' for Chinese.
+    baseline: Whether to report `unigram_loss`, the loss on the same tokens of
+      a unigram model of the training replies.
+    beams: Beam width; 1 means greedy decoding.
+    eval_beams: Beam width for the evaluations during training.
+    length_penalty: For beam search: the higher, the longer the texts.
+    max_new_tokens: The most tokens of a reply; 0 means
+      config.data.target_length.
   """
   check_objective('dialogue', reader.objective, 'answers')
   check_speakers(speakers)
@@ -131,7 +131,7 @@ def dialogue(
 def _by_dialogue(
   rows: Sequence[Record], table: Table, answers: Answers
 ) -> list[Prediction]:
-  """Returns the replies that were written in each dialogue."""
+  """Returns the replies that were generated for each dialogue."""
   said: list[list[str]] = [[] for _ in rows]
   for number, text in zip(table.single['record'], answers.texts):
     said[number].append(text)
@@ -141,11 +141,11 @@ def _by_dialogue(
 def check_speakers(
   speakers: Sequence[str], key: str = 'config.task.speakers'
 ) -> None:
-  """Raises UserError unless there are two speakers, told apart by their marks.
+  """Raises UserError unless there are two speakers with different marks.
 
   Args:
-    speakers: As of `dialogue`.
-    key: Where they are set, for messages.
+    speakers: As for `dialogue`.
+    key: The config field that sets them, for messages.
   """
   if len(speakers) != 2 or not all(map(str.strip, speakers)):
     raise UserError(
@@ -170,13 +170,13 @@ def _check_turns(context_turns: int) -> None:
 def exchanges(
   rows: Sequence[Record], replies: Literal['second', 'every'] = 'second'
 ) -> Iterator[Exchange]:
-  """Yields the replies of some dialogues, in their order.
+  """Yields the replies of some dialogues, in order.
 
-  A last turn that is no such reply waits for one, which is not known.
+  A last turn that is not such a reply yields one more, with `reply` unknown.
 
   Args:
     rows: Dialogues.
-    replies: As of `dialogue`.
+    replies: As for `dialogue`.
   """
   for number, row in enumerate(rows):
     turns = tuple(row['turns'])
@@ -189,13 +189,13 @@ def exchanges(
 
 
 def lines(turns: Sequence[str], speakers: Sequence[str]) -> list[str]:
-  r"""Returns the parts of a prompt: a line for each turn, and who replies.
+  r"""Returns the parts of a prompt: a line per turn, and the replier's mark.
 
   Examples:
     >>> lines(['Hello!', 'How are you?'], ('A: ', 'B: '))
     ['B: Hello!\n', 'A: How are you?\n', 'B:']
   """
-  behind = range(len(turns), 0, -1)  # The last turn is of the first speaker.
+  behind = range(len(turns), 0, -1)  # The first speaker has the last turn.
   said = [
     f'{speakers[(place + 1) % 2]}{turn.strip()}\n'
     for place, turn in zip(behind, turns)
@@ -209,15 +209,15 @@ def prompt(
   speakers: Sequence[str],
   length: int,
 ) -> str:
-  """Returns the text that a reply answers, or goes on from.
+  """Returns the text that a reply answers, or continues.
 
-  The oldest turns are left out if it is too long, and of a last turn that is
-  alone too long its beginning.
+  If it is too long, the oldest turns are dropped; if the last turn alone is too
+  long, its beginning is.
 
   Args:
-    tokenizer: Of the text.
-    turns: Those of a dialogue, which the second speaker is to go on with.
-    speakers: As of `dialogue`.
+    tokenizer: The tokenizer of the model.
+    turns: The turns so far; the second speaker is next.
+    speakers: As for `dialogue`.
     length: The most tokens.
   """
   parts = lines(turns, speakers)
@@ -231,10 +231,10 @@ def prompt(
 
 
 def newest(sizes: Sequence[int], length: int) -> int:
-  """Returns how many of the last parts of a prompt fit; 1: not even a turn.
+  """Returns how many of the last parts of a prompt fit; 1 means no turn does.
 
   Args:
-    sizes: How many tokens each part is, the mark of who replies being the last.
+    sizes: The number of tokens of each part; the replier's mark is the last.
     length: The most tokens.
   """
   if length <= sizes[-1]:
@@ -252,9 +252,9 @@ def _sources(
   speakers: Sequence[str],
   context_turns: int,
 ) -> Ragged:
-  """Returns prompts as tokens, ended, each line being encoded once.
+  """Returns prompts as tokens with an end token, encoding each line once.
 
-  Lines are cut into tokens one by one as they are together.
+  Lines have the same tokens alone as they have together.
   """
   texts = [lines(one.turns[-context_turns:], speakers) for one in found]
   distinct = list(dict.fromkeys(itertools.chain.from_iterable(texts)))
@@ -290,12 +290,12 @@ def _targets(reader: Reader, found: Iterable[Exchange]) -> Ragged:
 def unigram_nats(
   learned: Int[np.ndarray, 'M'], asked: Int[np.ndarray, 'N'], vocab_size: int
 ) -> float:
-  """Returns the nats a token of how often each was seen, and once more.
+  """Returns the nats per token of a unigram model with add-one smoothing.
 
   Args:
-    learned: The tokens that are counted.
-    asked: Those that are scored.
-    vocab_size: How many there are, each of which counts once more.
+    learned: The tokens to count.
+    asked: The tokens to score.
+    vocab_size: The number of different tokens.
   """
   if not asked.size:
     return math.nan

@@ -1,6 +1,6 @@
-"""Texts as rows of tokens between a family's marks, each with its place.
+"""Texts as rows of tokens with offsets, between a family's special tokens.
 
-By family:
+The special tokens are called marks here. By family:
 
     BERT      [CLS] a a [SEP] b b [SEP]
     RoBERTa   <s> a a </s> </s> b b </s>
@@ -18,18 +18,18 @@ from lm.data.buckets import Ragged
 from lm.data.tokenizers import Tokenizer
 from lm.types import Form, UserError
 
-MARK = -1  # In `Row.text`: a token that is of no text.
+MARK = -1  # In `Row.text`: a token that belongs to neither text.
 
 
 class Row(NamedTuple):
   """One or two texts as a model reads them.
 
   Attributes:
-    tokens: The marks included.
-    text: Which text each token is of: 0, 1 or `MARK`.
-    start: Where in that text it begins, in characters; 0 for marks.
+    tokens: The tokens, marks included.
+    text: The text that each token belongs to: 0, 1 or `MARK`.
+    start: Where it begins in that text, in characters; 0 for marks.
     end: Where it ends.
-    lost: How many tokens did not fit.
+    lost: The number of tokens that did not fit.
   """
 
   tokens: Int[np.ndarray, 'L']
@@ -40,13 +40,13 @@ class Row(NamedTuple):
 
   @property
   def token_types(self) -> Int[np.ndarray, 'L']:
-    """Which of two texts each token is of, marks being of the one before."""
+    """The text of each token, 0 or 1; marks belong to the one before."""
     kinds = np.where(self.text == MARK, 0, self.text)
     return np.maximum.accumulate(kinds).astype(np.int32)
 
 
 class Pieces(NamedTuple):
-  """The tokens of a text, without marks; as in `Row`."""
+  """The tokens of a text, without marks; the fields are as in `Row`."""
 
   tokens: Int[np.ndarray, 'N']
   start: Int[np.ndarray, 'N']
@@ -58,7 +58,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Pieces]:
-  """Returns each text's tokens and where they stand in it."""
+  """Returns the tokens of each text with their offsets in characters."""
   made = []
   for encoding in tokenizer.encode_batch(texts):
     places = np.array(encoding.offsets, np.int32).reshape(-1, 2)
@@ -68,14 +68,14 @@ def pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Pieces]:
 
 
 class Marks(NamedTuple):
-  """What stands before, between and after two texts."""
+  """The tokens before, between and after two texts."""
 
   first: tuple[int, ...]
   between: tuple[int, ...]
   last: tuple[int, ...]
 
   def taken(self, pair: bool) -> int:
-    """Returns how many tokens they are."""
+    """Returns the number of tokens they take."""
     between = len(self.between) if pair else 0
     return len(self.first) + between + len(self.last)
 
@@ -115,19 +115,19 @@ def row(
   """Returns one or two texts as a row of at most `length` tokens.
 
   Args:
-    marks: Of the family.
+    marks: Those of the family.
     first: A text.
-    second: What is put after it; None: nothing.
-    length: With the marks.
-    cut: What loses its end if both do not fit: 'longer', token by token, the
-      one that is longer then (Devlin et al. 2019, its code); 'second' alone.
+    second: The text after it; None means nothing.
+    length: The most tokens, marks included.
+    cut: Which text to truncate if both do not fit: 'longer', token by token,
+      whichever is longer (the code of Devlin et al. 2019), or only 'second'.
   """
   room = length - marks.taken(second is not None)
   sizes = [len(first.tokens), 0 if second is None else len(second.tokens)]
   whole = sum(sizes)
   if cut == 'second':
     sizes[1] = min(sizes[1], room - sizes[0])
-  else:  # Both are as long as half of the room allows.
+  else:  # Each gets half of the room, or whatever the other leaves.
     half = room // 2
     sizes[0], sizes[1] = (
       min(sizes[0], max(room - half, room - sizes[1])),
@@ -159,7 +159,7 @@ def _of(pieces, number):
 
 
 def columns(rows: Sequence[Row]) -> dict[str, Ragged]:
-  """Returns what a model is given of rows, as columns of a table."""
+  """Returns the model's inputs for rows, as columns of a table."""
   return {
     'tokens': Ragged.of([row.tokens for row in rows]),
     'token_types': Ragged.of([row.token_types for row in rows]),
@@ -167,7 +167,7 @@ def columns(rows: Sequence[Row]) -> dict[str, Ragged]:
 
 
 def say_lost(rows: Sequence[Row], length: int) -> None:
-  """Logs how many rows were cut, if any were."""
+  """Logs how many rows were truncated, if any were."""
   cut = [row.lost for row in rows if row.lost]
   if cut:
     logging.info(

@@ -1,8 +1,8 @@
-"""Which words are named entities, and of which type.
+"""Named entity recognition: which words are entities, and of which type.
 
-With objective 'tags' a head says a tag of IOB2 for each word, at its first
-token (Devlin et al. 2019, 5.3); with 'answers' the model writes which there
-are, as `lm.tasks.listings` has it.
+With objective 'tags' a head predicts an IOB2 tag for each word, at its first
+token (Devlin et al. 2019, 5.3); with 'answers' the model writes a list of the
+entities in the format of `lm.tasks.listings`.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ from lm.tasks.task import (
 )
 from lm.types import UserError
 
-UNKNOWN = 'none'  # The type of what is listed as of no type that there is.
-# How a task makes rows of records, and predictions of answers to them.
+UNKNOWN = 'none'  # The type of a listed item whose name is no type's.
+# The `encode` and `predict` of a task.
 Way = tuple[Callable, Callable]
 
 
@@ -54,24 +54,24 @@ def entities(
   """Returns the task.
 
   Args:
-    reader: What it is made for.
-    train: Gives the records for training.
-    labels: The tags, O among them; None: O, and B- and I- of each type of the
-      training data, sorted.
-    joiner: What stands between two words in the text that is cut into tokens: a
-      space, or '' if the words are characters that are written without. With
-      'wordpiece', which has no spaces, a space suits these, too, and keeps
-      apart the digits of a number.
-    stride: A sentence that is longer than a row is read in windows that begin
-      so many tokens after each other, each word being asked where it is
-      farthest from an edge. None: half a row; 0: in one window, and words that
-      do not fit are of no entity.
-    constrained: Whether the tags of a sentence are the likeliest of those in
-      which each I- continues an entity, and not the likeliest of each word, an
-      I- that continues none beginning one.
-    template: Of objective 'answers': what is read, with {text}.
-    names: Of objective 'answers': what is written for each type, in the order
-      of the labels; (): the type.
+    reader: How the model reads.
+    train: Returns the training records.
+    labels: The tags, including O; None means O, and B- and I- of each type of
+      the training data, sorted.
+    joiner: What separates words in the text that is tokenized: a space, or ''
+      if the words are characters of a script without spaces. With 'wordpiece',
+      whose tokens hold no spaces, a space suits these too, and keeps the digits
+      of a number apart.
+    stride: A sentence longer than a row is read in windows that begin this many
+      tokens apart, and each word is tagged in the window where it is farthest
+      from an edge. None means half a row; 0 means a single window, and words
+      that do not fit are tagged O.
+    constrained: Whether to decode the likeliest sequence of tags in which each
+      I- continues an entity. Otherwise each word gets its likeliest tag, and an
+      I- that continues none begins one.
+    template: For objective 'answers': the text to read, with {text}.
+    names: For objective 'answers': the name to write for each type, in the
+      order of the labels; () means the type.
   """
   check_objective('entities', reader.objective, 'tags', 'answers')
   if labels is None:
@@ -100,10 +100,10 @@ def entities(
 
 
 def score(rows: Sequence[Record], predictions: Sequence[Prediction]) -> Scores:
-  """Returns the scores of entities that are exactly right, span and type.
+  """Returns the scores of exact matches of entities, span and type.
 
-  What was listed and is not there counts as an entity of one word behind the
-  sentence, and so against precision.
+  A listed entity that is not in the sentence counts as one of a single word
+  after its end, and so against precision.
   """
   gold, made = [], []
   for row, prediction in zip(rows, predictions, strict=True):
@@ -123,7 +123,7 @@ def _tagged(
   stride: int | None,
   constrained: bool,
 ) -> Way:
-  """Returns how it is done with a head."""
+  """Returns `encode` and `predict` for a head."""
   marks = encoding.marks(reader.tokenizer, reader.form)
   room, stride = _windows(reader.length, marks.taken(False), stride)
   order, number = iob2.order(labels), {tag: i for i, tag in enumerate(labels)}
@@ -172,12 +172,12 @@ def _tagged(
 
 
 def _windows(length: int, taken: int, stride: int | None) -> tuple[int, int]:
-  """Returns how many tokens a window has, and after how many the next begins.
+  """Returns the size of a window and the stride, both in tokens.
 
   Args:
-    length: Of a row.
-    taken: How much of it is not for words.
-    stride: As it is set.
+    length: The length of a row.
+    taken: How much of it the marks take.
+    stride: As configured.
   """
   room = length - taken
   if room < 1:
@@ -197,7 +197,7 @@ def _windows(length: int, taken: int, stride: int | None) -> tuple[int, int]:
 
 
 def _continued(tags: list[str], goes_on: Bool[np.ndarray, 'W']) -> list[str]:
-  """Returns the tags of all words, given those of words that do not go on."""
+  """Returns the tags of all words, given those of words not in `goes_on`."""
   given, found = iter(tags), []
   for more in goes_on:
     if not more:
@@ -223,7 +223,7 @@ def _prediction(row: Record, tags: list[str], joiner: str) -> dict[str, Any]:
 
 
 def _names(given: Sequence[str], types: Sequence[str]) -> Sequence[str]:
-  """Returns what is written for each type."""
+  """Returns the name to write for each type."""
   names = given or types
   if len(names) != len(types) or len({*names}) != len(names):
     raise UserError(
@@ -235,9 +235,9 @@ def _names(given: Sequence[str], types: Sequence[str]) -> Sequence[str]:
 
 
 def _check_writable(tokenizer: Tokenizer, names: Sequence[str]) -> None:
-  """Raises UserError if the tokenizer lacks what every listing is made of.
+  """Raises UserError if the tokenizer cannot represent a listing.
 
-  One that was learned from the sentences alone may have seen no colon.
+  One trained on the sentences alone may never have seen a colon.
   """
   for name in names:
     listing = listings.write([Item(name, ';')] * 2)
@@ -259,7 +259,7 @@ def _listed(
   template: str,
   names: Sequence[str],
 ) -> Way:
-  """Returns how it is done in words."""
+  """Returns `encode` and `predict` for writing listings."""
   types = iob2.types_of(labels)
   names = _names(names, types)
   _check_writable(reader.tokenizer, names)

@@ -1,4 +1,4 @@
-"""Named entities as IOB2 has them: a tag for each word (Ramshaw and Marcus
+"""Named entities in the IOB2 scheme: a tag for each word (Ramshaw and Marcus
 1995; Tjong Kim Sang and Veenstra 1999).
 
     Alex   lives  in  New    York
@@ -22,9 +22,9 @@ class Span(NamedTuple):
   """An entity.
 
   Attributes:
-    type: What it is.
-    start: Its first word.
-    end: The word after its last.
+    type: Its type.
+    start: The index of its first word.
+    end: The index after its last word.
   """
 
   type: str
@@ -35,10 +35,10 @@ class Span(NamedTuple):
 def inventory(tags: Iterable[str]) -> tuple[str, ...]:
   """Returns all tags of the types that occur: O, then B-X and I-X of each.
 
-  Both, since one word of a type is seen more often than two.
+  Both are included even if only entities of a single word were seen.
 
   Raises:
-    UserError: One of them is none of IOB2, or of no type.
+    UserError: A tag is not IOB2, or has no type.
   """
   seen = set(tags)
   for tag in sorted(seen):
@@ -52,12 +52,12 @@ def inventory(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def types_of(tags: Sequence[str]) -> tuple[str, ...]:
-  """Returns the types of an inventory, in its order."""
+  """Returns the types of an inventory, in order."""
   return tuple(dict.fromkeys(tag[2:] for tag in tags if tag != OUTSIDE))
 
 
 def check_inventory(tags: Sequence[str]) -> None:
-  """Raises UserError unless these are the tags of IOB2 for some types."""
+  """Raises UserError unless these are all IOB2 tags of one or more types."""
   if sorted(tags) != sorted(inventory(tags)) or len(tags) < 2:
     raise UserError(
       f'The tags are {", ".join(tags) or "none"}, and these are not O with B-'
@@ -89,19 +89,19 @@ def tagged(entities: Iterable[Span], size: int) -> list[str]:
 
 
 def repaired(tags: Sequence[str]) -> list[str]:
-  """Returns tags of which each I- continues an entity of its type.
+  """Returns the tags with each I- that continues no entity turned into B-.
 
-  One that does not is read as B-, as conlleval does: O I-X I-X is O B-X I-X.
+  This is how conlleval reads them: O I-X I-X is O B-X I-X.
   """
   return tagged(spans(tags), len(tags))
 
 
 class Order(NamedTuple):
-  """Which tag may stand where, as what it costs: 0, or infinitely much.
+  """Which tag may occur where, as scores: 0, or -inf if it may not.
 
   Attributes:
     first: At the first word.
-    after: After another tag, which is the row.
+    after: After another tag, which selects the row.
   """
 
   first: Float[np.ndarray, 'C']
@@ -109,7 +109,7 @@ class Order(NamedTuple):
 
 
 def order(tags: Sequence[str]) -> Order:
-  """Returns where each tag of an inventory may stand."""
+  """Returns where each tag of an inventory may occur."""
   never = -np.inf
   first = [never if tag.startswith('I-') else 0.0 for tag in tags]
   after = [
@@ -125,10 +125,10 @@ def order(tags: Sequence[str]) -> Order:
 def likeliest(
   scores: Shaped[np.ndarray, 'W C'], order: Order
 ) -> Int[np.ndarray, 'W']:
-  """Returns the tags in a possible order whose scores add up to the most.
+  """Returns the valid sequence of tags with the highest sum of scores.
 
-  Viterbi's (1967). Scores of a word count up to a constant, so logits are as
-  good as logarithms of probabilities.
+  Uses Viterbi's algorithm (1967). Adding a constant to all scores of a word has
+  no effect, so logits are as good as log-probabilities.
   """
   size, number = scores.shape
   came_from = np.zeros((size, number), np.int64)

@@ -1,4 +1,4 @@
-"""The records of a config, for training, for choosing and for the test."""
+"""The records of a config, for training, validation and test."""
 
 import dataclasses
 import functools
@@ -19,11 +19,11 @@ from lm.records.reading import OnError
 from lm.tasks.task import Record, Task
 from lm.types import UserError
 
-SOURCE = 'records'  # What `config.data.source` says of a task.
+SOURCE = 'records'  # The `config.data.source` of every task.
 SPLITS = ('train', 'validation', 'test')
-# What is told apart when records are divided: those that share it stay together.
+# The field by which records are split: those that share it stay together.
 TOGETHER = {'questions': 'title', 'pairs': 'source'}
-# What is text of a record, for a tokenizer to learn from.
+# The text fields of a record, for training a tokenizer.
 TEXTS = {
   'texts': ('text', 'text_pair'),
   'entities': ('words',),
@@ -31,7 +31,7 @@ TEXTS = {
   'pairs': ('source', 'target'),
   'dialogues': ('turns',),
 }
-# What a record lacks whose answer is not known; in a dialogue all is known.
+# The field that a record lacks if its answer is unknown; dialogues have none.
 ANSWERS = {
   'texts': 'label',
   'entities': 'tags',
@@ -45,15 +45,15 @@ class Labelled:
   """Records, and how examples are made of them.
 
   Attributes:
-    tokenizer: What cuts all of them into tokens.
-    length: The most tokens of a row; of the source, where there is one.
-    target_length: Of what is written.
-    read: Gives the records of a split.
-    every: Gives all for training, also those held out and those of which only a
-      few are learned from.
-    boundaries: Of the buckets; see `lm.data.buckets.widths`.
-    on_error: What becomes of a record with a label that there is not.
-    task: What makes rows of them; None: nothing yet.
+    tokenizer: The tokenizer of all texts.
+    length: The most tokens of a row, or of the source if there is one.
+    target_length: The most tokens of a target.
+    read: Returns the records of a split.
+    every: Returns all training records, including those that are held out or
+      that few-shot selection leaves out.
+    boundaries: Bucket widths; see `lm.data.buckets.widths`.
+    on_error: What to do with a record whose label the task does not have.
+    task: The task that encodes them as rows; None if not set yet.
   """
 
   tokenizer: Tokenizer
@@ -66,7 +66,7 @@ class Labelled:
   task: Task | None = None
 
   def doing(self, task: Task) -> 'Labelled':
-    """Returns the records of a task, whose labels are those that it knows."""
+    """Returns the same data for `task`, checked against the labels it knows."""
 
     @functools.cache
     def known(split: str) -> tuple[Record, ...]:
@@ -79,7 +79,7 @@ class Labelled:
 
   @property
   def mean_length(self) -> float:
-    """How many tokens an example for training has, source and target."""
+    """The mean number of tokens of a training example, source plus target."""
     table = self.table('train')
     return float(sum(table.sizes(axis).mean() for axis in table.ragged))
 
@@ -125,7 +125,7 @@ def _table(data: Labelled, split: str) -> Table:
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-  """Where records are, and which of them are learned from; see `build`."""
+  """Where records are, and which of them are trained on; see `build`."""
 
   kind: str
   format: str
@@ -146,7 +146,7 @@ class Files:
     return tuple(self._divided[1])
 
   def every(self, split: str) -> tuple[Record, ...]:
-    """Returns the records of a split, as they are found."""
+    """Returns all records of a split, as read from its files."""
     if split not in self._found:
       self._found[split] = self._read(split)
     return self._found[split]
@@ -222,34 +222,32 @@ def build(
   buckets: tuple[int, ...] = (),
   cache: str = '',
 ) -> Labelled:
-  """Returns the records that a config asks for, read when they are first used.
+  """Returns the records that a config specifies, read on first use.
 
   Args:
-    kind: Of the records; that of the task.
-    seed: Of what is drawn among them.
-    source: That these are records, and no running text.
-    length: The most tokens of a row; of the source, where there is one.
-    format: How the files are written, a name in `lm.records.reading.SOURCES`.
-    train: Where the records for training are: a file, a glob or a URL; of
-      'tfds' a dataset.
-    validation: Those that the best checkpoint is chosen by; of 'tfds' a split;
-      '': a share of `train`.
-    test: Those that are scored in the end alone; '': none.
-    columns: Which columns or fields mean what, as `lm.records.reading` says.
-    on_error: What becomes of a record that is not as it should be: 'skip' is
-      said and counted.
-    held_out: That share.
-    few_shot: Learn from so many records of each class only, drawn by `seed`;
-      of tasks without classes, from so many; 0: from all.
-    distinct: Whether a record for training that is among those to be scored,
-      too, is left out.
-    tokenizer: A kind to learn from all texts for training, or the path or URL
-      of one; as the next two of running text.
-    vocab_size: How many tokens are learned.
-    end_of_text: Whether there is a token that ends a text.
-    target_length: The most tokens of what is written.
-    buckets: Widths of batches; (): four, halved each time.
-    cache: Where tokenizers are kept, as of running text.
+    kind: The kind of records, that of the task.
+    seed: Seed of the random splits and samples.
+    source: Marks these as records, as opposed to running text.
+    length: The most tokens of a row, or of the source if there is one.
+    format: The file format, a name in `lm.records.reading.SOURCES`.
+    train: The training records: a file, a glob or a URL; for 'tfds' a dataset.
+    validation: The records by which the best checkpoint is chosen; for 'tfds' a
+      split; '' means a share of `train`.
+    test: The records that are scored only at the end; '' means none.
+    columns: Which columns or fields mean what; see `lm.records.reading`.
+    on_error: What to do with a malformed record: 'skip' logs and counts it.
+    held_out: The share of `train` used if `validation` is ''.
+    few_shot: Train on only this many records of each class, drawn by `seed`, or
+      this many in all for tasks without classes; 0 means all.
+    distinct: Whether to drop training records that are also among those to be
+      scored.
+    tokenizer: A kind to train on all training texts, or the path or URL of one;
+      like the next two, as for running text.
+    vocab_size: The vocabulary size of a trained tokenizer.
+    end_of_text: Whether it has an end-of-text token.
+    target_length: The most tokens of a target.
+    buckets: Widths of batches; () means four, halved each time.
+    cache: Where tokenizers are kept, as for running text.
   """
   if not 0 < held_out < 1:
     raise UserError(
@@ -286,7 +284,7 @@ def build(
 
 
 def corpus(kind: str, rows: Sequence[Record]) -> Corpus:
-  """Returns the texts of records as a corpus whose train side is all of it."""
+  """Returns the texts of records as a corpus, all on its train side."""
   texts = [text for row in rows for text in texts_of(kind, row)]
   digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
   return Corpus(
@@ -298,7 +296,7 @@ def corpus(kind: str, rows: Sequence[Record]) -> Corpus:
 
 
 def texts_of(kind: str, row: Record) -> Iterable[str]:
-  """Yields what is text of a record."""
+  """Yields the texts of a record."""
   for field in TEXTS[kind]:
     value = row.get(field)
     if isinstance(value, str):

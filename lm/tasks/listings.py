@@ -1,12 +1,12 @@
-"""Entities in words: a text that lists them, and back.
+"""Entities as text: writes a list of them, and parses one.
 
     words     Ann Lee moved to Paris ; Bob stayed
     listing   person: Ann Lee; location: Paris; person: Bob
 
 A listing is NONE, or items with '; ' between them, in the order of the words.
-An item is a name of a type, ': ' and the words of the entity as they stand
-there. In both, ';' and ':' are written twice: doubled, they are tokens that
-every vocabulary has, which T5's has of no backslash.
+An item is the name of a type, ': ' and the words of the entity as they appear.
+In both, ';' and ':' are escaped by doubling, for which every vocabulary has
+tokens; T5's has none for a backslash.
 """
 
 import re
@@ -16,17 +16,17 @@ from typing import NamedTuple
 
 from lm.tasks.iob2 import Span
 
-NONE = 'none'  # What is listed where there is nothing.
+NONE = 'none'  # The listing of no entities.
 _ITEM = re.compile('(?:;;|[^;])++')
 _PARTS = re.compile('((?:::|[^:])*+):(.*)', re.DOTALL)
 
 
 class Item(NamedTuple):
-  """What is listed.
+  """An item of a listing.
 
   Attributes:
-    name: Of a type; '': the text is no item, as when it was broken off.
-    text: Of the entity.
+    name: The name of a type; '' if the text is not an item, as when truncated.
+    text: The text of the entity.
   """
 
   name: str
@@ -34,11 +34,11 @@ class Item(NamedTuple):
 
 
 class Found(NamedTuple):
-  """What a listing says of some words.
+  """The entities of a listing, located among some words.
 
   Attributes:
-    entities: In the order of the words.
-    spurious: What is listed, but not there.
+    entities: Those found, in the order of the words.
+    spurious: Items that were listed but not found.
   """
 
   entities: list[Span]
@@ -52,7 +52,7 @@ def write(items: Sequence[Item]) -> str:
 
 
 def parse(listing: str) -> list[Item]:
-  """Returns what is listed; what is no item is one without a name."""
+  """Returns the items of a listing; malformed ones have no name."""
   found = []
   for part in _ITEM.findall(listing):
     parts = _PARTS.fullmatch(part)
@@ -66,17 +66,16 @@ def parse(listing: str) -> list[Item]:
 def find(
   items: Sequence[Item], words: Sequence[str], types: Mapping[str, str]
 ) -> Found:
-  """Returns where items stand among words.
+  """Returns where items occur among words.
 
-  Each is sought after the end of the one before, and is the first words that
-  are the same but for white space and forms of characters (NFKC), with which
-  some tokenizers take liberties. An item that is not found, or of whose name
-  there is no type, is spurious.
+  Each is searched for after the end of the one before, and matches the first
+  words that are equal up to white space and NFKC, which some tokenizers do not
+  preserve. An item that is not found, or whose name is no type's, is spurious.
 
   Args:
-    items: Listed, in order.
-    words: Of the sentence.
-    types: By name.
+    items: The listed items, in order.
+    words: The words of the sentence.
+    types: The type of each name.
   """
   entities, spurious, behind = [], [], 0
   for item in items:
@@ -90,7 +89,7 @@ def find(
 
 
 def essence(text: str) -> str:
-  """Returns what of a text no tokenizer changes: no white space, and NFKC."""
+  """Returns the part of a text that all tokenizers keep: no spaces, NFKC."""
   bare = ''.join(text.split())
   return ''.join(unicodedata.normalize('NFKC', bare).split())
 

@@ -1,8 +1,8 @@
-"""What each application is scored by, through the field's own libraries.
+"""The metrics of each application, computed by the field's own libraries.
 
-Accuracy, F1, correlations and distinct-n are shares, of which 1 is all; BLEU,
-chrF and ROUGE are out of 100, as the field prints them. docs/metrics.md has the
-exact rule of each. Nothing here warns: a score that is not defined is 0.
+Accuracy, F1, correlations and distinct-n are at most 1; BLEU, chrF and ROUGE
+are out of 100, as usually reported. docs/metrics.md has the exact definitions.
+Nothing here warns: a score that is undefined is 0.
 """
 
 import re
@@ -15,11 +15,11 @@ import numpy as np
 from lm.types import UserError
 
 Labels = Sequence[Any] | np.ndarray
-# What counts as one: a word or a mark between words, or, in a language that
-# puts no spaces, a character.
+# What is counted: words and punctuation marks, or, in a language without
+# spaces, characters.
 Unit = Literal['words', 'characters']
 
-# What the GLUE benchmark (Wang et al. 2019, table 1) reports of each task.
+# What the GLUE benchmark (Wang et al. 2019, table 1) reports for each task.
 GLUE: Mapping[str, tuple[str, ...]] = {
   'cola': ('matthews',),
   'sst2': ('accuracy',),
@@ -33,21 +33,21 @@ GLUE: Mapping[str, tuple[str, ...]] = {
   'rte': ('accuracy',),
   'wnli': ('accuracy',),
 }
-# Which label GLUE reports F1 of; in its files it is 1.
+# The label whose F1 GLUE reports; in its files it is 1.
 GLUE_POSITIVE = {
   'mrpc': ('equivalent', '1'),
   'qqp': ('duplicate', '1'),
 }
-# Sacrebleu's name of the tokenizer of a language, where it is not 13a.
+# Sacrebleu's tokenizer for a language, if it is not 13a.
 BLEU_TOKENIZERS = {'zh': 'zh', 'ja': 'char', 'th': 'char'}
 
 
 class Scores(NamedTuple):
-  """Scores, and what another has to know to get the same.
+  """Scores, and what is needed to reproduce them.
 
   Attributes:
-    values: Each out of 100.
-    signature: Sacrebleu's of each, one after another with a space between.
+    values: The scores by name, out of 100.
+    signature: Sacrebleu's signatures, one for each score, joined by spaces.
   """
 
   values: dict[str, float]
@@ -68,7 +68,7 @@ def _check_pairs(expected: Sized, found: Sized, what: str) -> None:
 
 
 def check_glue(task: str) -> None:
-  """Raises UserError if `task` is neither one of GLUE nor '', none."""
+  """Raises UserError if `task` is neither a GLUE task nor ''."""
   if task and task not in GLUE:
     raise UserError(
       f'There is no task {task!r} of GLUE. Set config.task.glue to one of'
@@ -82,16 +82,16 @@ def classification(
   classes: Sequence[Any] = (),
   glue: str = '',
 ) -> dict[str, float]:
-  """Returns accuracy and F1, or what GLUE reports of a task.
+  """Returns accuracy and F1, or what GLUE reports for a task.
 
-  `f1` is that of the second of two classes, or the one that GLUE takes for
-  positive; `macro_f1` is the mean of the F1 of each class.
+  `f1` is that of the second of two classes, or of GLUE's positive class;
+  `macro_f1` is the mean of the F1 of each class.
 
   Args:
-    labels: The right answers, names or indices; of 'stsb' numbers.
-    predictions: Those of a model. What is no class is wrong, and nothing else.
-    classes: All there are, in order; (): those of the labels, sorted.
-    glue: A name in `GLUE`; '': no task of it.
+    labels: The correct answers, names or indices; numbers for 'stsb'.
+    predictions: Those of a model. Anything that is not a class is simply wrong.
+    classes: All classes in order; () means those of the labels, sorted.
+    glue: A name in `GLUE`; '' if it is not a GLUE task.
   """
   check_glue(glue)
   _check_pairs(labels, predictions, 'predictions')
@@ -123,7 +123,7 @@ def _is_name(values: Labels) -> bool:
 
 
 def _positive(classes: Sequence[Any], glue: str) -> Any:
-  """Returns the class that F1 is of."""
+  """Returns the class whose F1 is reported."""
   if glue not in GLUE_POSITIVE:
     return classes[1]
   if not _is_name(classes):
@@ -159,7 +159,7 @@ def _matthews(labels: np.ndarray, predictions: np.ndarray) -> float:
   from sklearn.metrics import matthews_corrcoef
 
   if len(np.unique(np.concatenate([labels, predictions]))) < 2:
-    return 0.0  # Of which the library warns.
+    return 0.0  # The library would warn.
   return matthews_corrcoef(labels, predictions)
 
 
@@ -187,9 +187,9 @@ def _correlation(
       )
   labels, predictions = labels.astype(float), predictions.astype(float)
   if min(np.ptp(labels), np.ptp(predictions)) == 0:
-    return 0.0  # What never changes goes along with nothing.
+    return 0.0  # A constant correlates with nothing.
   with warnings.catch_warnings():
-    # That nearly constant scores correlate inexactly.
+    # The warning that correlations of nearly constant scores are inexact.
     warnings.simplefilter('ignore', RuntimeWarning)
     return of(labels, predictions).statistic
 
@@ -205,17 +205,17 @@ _COMPARE = {
 def entities(
   labels: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-  """Returns the scores of entities that are exactly right, span and type.
+  """Returns the scores of exact matches of entities, span and type.
 
-  By seqeval in its strict mode: `B-` begins an entity, and an `I-` that
-  continues none is part of none. `f1`, `precision` and `recall` are of all
-  entities together; the same with `_TYPE` of each type that is in `labels`.
+  Computed by seqeval in strict mode: `B-` begins an entity, and an `I-` that
+  continues none belongs to none. `f1`, `precision` and `recall` are over all
+  entities; with the suffix `_TYPE`, those of each type in `labels`.
 
   Args:
     labels: The tags of each sentence: O, B-TYPE and I-TYPE.
-    predictions: The same of a model. What is missing at the end of a sentence
-      that was too long counts as O; `lost_to_length` is how many entities
-      cannot be found for that.
+    predictions: Those of a model. Tags missing at the end of a sentence that
+      was too long count as O; `lost_to_length` is the number of entities that
+      cannot be found because of that.
   """
   from seqeval.metrics import classification_report
   from seqeval.scheme import IOB2, Tokens
@@ -271,14 +271,14 @@ def _check_tags(
 def translation(
   hypotheses: Sequence[str], references: Sequence[str], target_language: str
 ) -> Scores:
-  """Returns `bleu` and `chrf` of a whole set, as sacrebleu computes them.
+  """Returns corpus-level `bleu` and `chrf`, computed by sacrebleu.
 
-  Case counts; the texts are as people write them, not tokenized.
+  Both are case-sensitive and take raw text, not tokenized.
 
   Args:
     hypotheses: The translations of a model.
-    references: Those of people, one each.
-    target_language: Such as en, de, zh or zh-CN: by it, words are found.
+    references: Human translations, one for each.
+    target_language: Such as en, de, zh or zh-CN; decides the tokenizer of BLEU.
   """
   from sacrebleu.metrics import BLEU, CHRF
 
@@ -298,14 +298,14 @@ def summarisation(
 ) -> dict[str, float]:
   """Returns the mean F1 of ROUGE-1, 2, L and Lsum, out of 100 (Lin 2004).
 
-  By rouge-score. Lsum takes sentences one by one, which stand on lines of their
-  own, or else end with a mark and a space.
+  Computed by rouge-score. Lsum works sentence by sentence: these are lines, or,
+  in a text of one line, end with a punctuation mark.
 
   Args:
-    summaries: Those of a model.
-    references: Those of people, one each.
-    unit: `words`: runs of the letters a to z and digits, by Porter's stems, as
-      published for English; `characters`: each, for Chinese.
+    summaries: The summaries of a model.
+    references: Human summaries, one for each.
+    unit: `words` are runs of the letters a to z and digits, Porter-stemmed, as
+      published for English; `characters` is for Chinese.
   """
   from rouge_score.rouge_scorer import RougeScorer
 
@@ -324,7 +324,7 @@ def summarisation(
 
 
 class _Characters:
-  """What rouge-score calls to divide a text, if not into words."""
+  """A tokenizer for rouge-score that splits a text into characters."""
 
   def tokenize(self, text: str) -> list[str]:
     return _units(text, 'characters')
@@ -338,11 +338,11 @@ def _sentence_lines(text: str) -> str:
 
 
 def dialogue(replies: Sequence[str], unit: Unit = 'words') -> dict[str, float]:
-  """Returns how varied the replies of a model are, and how long on average.
+  """Returns how diverse the replies of a model are, and their mean length.
 
-  `distinct_1` and `distinct_2` are the share of different words, and of
-  different pairs of neighbours, among all of them (Li et al. 2016, section
-  5.2); `reply_length` is in `unit`s. Case does not count.
+  `distinct_1` and `distinct_2` are the numbers of distinct unigrams and bigrams
+  divided by the number of all of them (Li et al. 2016, section 5.2);
+  `reply_length` is in `unit`s. Case is ignored.
   """
   if not replies:
     raise UserError('There are no replies to score. Give one at least.')

@@ -1,10 +1,10 @@
-"""Predictions as files, whole or not at all, and read again.
+"""Writes predictions to files, atomically, and reads them back.
 
 The formats:
 
-    jsonl  predictions.jsonl: {"id": ..., "prediction": ..., and more} a line
-    glue   CoLA.tsv, SST-2.tsv, ...: what GLUE's server takes
-    squad  predictions.json, and na_prob.json: what SQuAD's programs take
+    jsonl  predictions.jsonl: {"id": ..., "prediction": ..., and more} per line
+    glue   CoLA.tsv, SST-2.tsv, ...: as GLUE's server accepts
+    squad  predictions.json, and na_prob.json: as SQuAD's programs accept
 """
 
 import json
@@ -18,18 +18,18 @@ import numpy as np
 from lm.data import atomic
 from lm.types import UserError
 
-Row = Mapping[str, Any]  # `id`, `prediction`, and what else a task says.
+Row = Mapping[str, Any]  # `id`, `prediction`, and fields of the task.
 
-NO_ANSWER = 'no_answer_probability'  # Of a row, for 'squad'.
+NO_ANSWER = 'no_answer_probability'  # A field of a row, for 'squad'.
 
 
 class Submission(NamedTuple):
-  """How GLUE's server takes the predictions of a task.
+  """The format in which GLUE's server accepts the predictions of a task.
 
   Attributes:
-    file: Its name.
-    labels: What stands for each label; none: numbers from 0 to 5 do.
-    names: What the datasets call the labels, where that is something else.
+    file: The name of the file.
+    labels: The text of each label; if empty, labels are numbers from 0 to 5.
+    names: The names of the labels in the datasets, if they differ.
   """
 
   file: str
@@ -62,13 +62,13 @@ def write(
   format: str = 'jsonl',
   task: str = '',
 ) -> list[pathlib.Path]:
-  """Returns the files that it wrote to `directory`.
+  """Writes predictions to `directory`, and returns the files.
 
   Args:
     rows: The predictions.
-    directory: Where to; it is made.
+    directory: Where to write; created if missing.
     format: One of `FORMATS`.
-    task: Of 'glue': a name in `SUBMISSIONS`.
+    task: For 'glue': a name in `SUBMISSIONS`.
   """
   if format not in FORMATS:
     raise UserError(
@@ -80,7 +80,7 @@ def write(
 
 
 def write_jsonl(rows: Sequence[Row], path: pathlib.Path) -> None:
-  """Writes a row a line to `path`."""
+  """Writes one row per line to `path`."""
   _check(rows)
   for row in rows:
     for value in row.values():
@@ -90,10 +90,10 @@ def write_jsonl(rows: Sequence[Row], path: pathlib.Path) -> None:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the rows of a file that `write` wrote, known by its ending.
+  """Returns the rows of a file written by `write`; its suffix is the format.
 
   Those of predictions.json have the probabilities of na_prob.json beside it.
-  Of GLUE, ids are numbers, and labels are what the server calls them.
+  For GLUE, ids are numbers, and labels are those of the server.
   """
   if path.suffix not in _READERS:
     raise UserError(
@@ -133,7 +133,7 @@ def _json(value: Any) -> str:
 
 
 def _checked(row: Row, value: Any) -> float:
-  """Returns `value` of a row if it is a number that JSON and servers know."""
+  """Returns `value` of a row as a float; raises UserError unless finite."""
   try:
     number = float(value)
   except (TypeError, ValueError):
@@ -148,7 +148,7 @@ def _checked(row: Row, value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-  """Returns what JSON knows for a number or an array of numpy."""
+  """Returns a number or array of numpy as JSON can represent it."""
   if hasattr(value, 'tolist'):
     return value.tolist()
   raise TypeError(f'{value!r} is no part of a prediction.')
@@ -192,7 +192,7 @@ def _index(id: Any, task: str) -> int:
 
 
 def _label(row: Row, submission: Submission) -> str:
-  """Returns what the server calls the label that was predicted."""
+  """Returns the server's text for the label that was predicted."""
   value, labels = row['prediction'], submission.labels
   if not labels:
     value = _checked(row, value)
@@ -218,7 +218,7 @@ def _write_squad(
   path, beside = directory / 'predictions.json', directory / 'na_prob.json'
   _write(path, _json(answers) + '\n')
   if not any(NO_ANSWER in row for row in rows):
-    beside.unlink(missing_ok=True)  # Of other predictions.
+    beside.unlink(missing_ok=True)  # It is from other predictions.
     return [path]
   without = [row['id'] for row in rows if NO_ANSWER not in row]
   if without:
@@ -232,7 +232,7 @@ def _write_squad(
 
 
 def _read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-  # A text may hold what `splitlines` takes for the end of a line.
+  # A text may contain characters at which `splitlines` would split.
   lines = path.read_text('utf-8').split('\n')
   rows = []
   for number, line in enumerate(lines, 1):

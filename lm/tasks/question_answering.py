@@ -1,8 +1,8 @@
-"""Where in a text the answer to a question stands, if it does: SQuAD's tasks.
+"""Extractive question answering, as in SQuAD: finds the answer in a context.
 
-With objective 'span' a head says where the answer starts and ends (Devlin et
-al. 2019, 4.2 and 4.3); with 'answers' the model writes it, as T5 does (Raffel
-et al. 2020, appendix D.15).
+With objective 'span' a head predicts where the answer starts and ends (Devlin
+et al. 2019, 4.2 and 4.3); with 'answers' the model writes it, as T5 does
+(Raffel et al. 2020, appendix D.15).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ from lm.tasks.task import (
 )
 from lm.types import UserError
 
-MOST = float(np.finfo(np.float32).max)  # What JSON can write, and inf is not.
-AT_ONCE = 2048  # Records whose spans are compared together, for memory.
+MOST = float(np.finfo(np.float32).max)  # JSON can represent it, but not inf.
+AT_ONCE = 2048  # Records whose spans are compared at once, to limit memory.
 
 
 def question_answering(
@@ -41,25 +41,25 @@ def question_answering(
   template: str = 'question: {question} context: {context}',
   unanswerable: str = 'unanswerable',
 ) -> Task:
-  """Returns the task; the defaults are those of BERT's code, and T5's words.
+  """Returns the task, with the defaults of BERT's code and T5's template.
 
   Args:
-    reader: What it is made for.
-    train: Gives the records for training, of which nothing is taken.
-    version: Of the rules, see `lm.tasks.squad`. Only by '2.0' can a question
-      have no answer.
-    stride: How many tokens one window begins after the one before.
-    max_question: The most tokens of a question; the others are not read.
+    reader: How the model reads.
+    train: Returns the training records; not used.
+    version: The rules of scoring; see `lm.tasks.squad`. Only in '2.0' can a
+      question have no answer.
+    stride: The number of tokens between the starts of two windows.
+    max_question: The most tokens of a question; the rest is not read.
     max_answer: The most tokens of an answer.
-    mark_matches: Whether tokens of the context that the question has, too, are
-      of type 2 (Chen et al. 2017, 3.2: the exact match), for a BERT with
-      `config.model.num_token_types=3`. What has not read much does not find them
-      by itself.
-    null_threshold: Of '2.0': by how much the score of no answer has to exceed
-      that of the best one. Which is best is scored as `best_f1_thresh`.
-    n_best: How many answers are told with each prediction.
-    template: Of objective 'answers': what is read.
-    unanswerable: Of the same: what is written where there is no answer.
+    mark_matches: Whether context tokens that also occur in the question get
+      token type 2 (the exact match of Chen et al. 2017, 3.2), for a BERT with
+      `config.model.num_token_types=3`. With little pretraining, a model does
+      not find them by itself.
+    null_threshold: For '2.0': by how much the score of no answer has to exceed
+      that of the best one. The best threshold is reported as `best_f1_thresh`.
+    n_best: The number of answers listed with each prediction.
+    template: For objective 'answers': the text to read.
+    unanswerable: For objective 'answers': the text to write for no answer.
   """
   del train
   check_objective('question_answering', reader.objective, 'span', 'answers')
@@ -92,8 +92,8 @@ def question_answering(
   ) -> Scores:
     if not decides:
       return _score(version, rows, predictions)
-    # What would be answered if there were an answer to every question, so that
-    # the rules find the best threshold, too.
+    # The answers as if every question had one, so that the scoring can also
+    # find the best threshold.
     texts = {
       each['id']: each['n_best'][0]['text'] if each['n_best'] else ''
       for each in predictions
@@ -124,7 +124,7 @@ def _score(version, rows, predictions) -> Scores:
 
 
 def _best(rows, table, answers, max_answer, n_best) -> list[Prediction]:
-  """Returns the best answer of each record, as if there were one."""
+  """Returns the best answers of each record, as if it had one."""
   made = []
   record = table.single['record']
   for first in range(0, len(rows), AT_ONCE):
@@ -136,7 +136,7 @@ def _best(rows, table, answers, max_answer, n_best) -> list[Prediction]:
 
 
 def _best_of(rows, table, answers, own, max_answer, n_best):
-  """Returns the best answers of some records, whose rows are `own`."""
+  """Returns the best answers of some records, whose rows are slice `own`."""
   start, end = (
     np.concatenate(answers.heads[term][own]).astype(np.float64)
     for term in ('start', 'end')
@@ -162,7 +162,7 @@ def _best_of(rows, table, answers, own, max_answer, n_best):
     max_answer,
     n_best,
   )
-  # A context has no answer as far as its least certain window says so.
+  # The null score of a context is the lowest one of its windows.
   at = offsets[:-1] - offsets[0] + table.single['null'][own]
   null = np.full(len(rows), np.inf)
   np.minimum.at(null, record, start[at] + end[at])
@@ -171,12 +171,12 @@ def _best_of(rows, table, answers, own, max_answer, n_best):
 
 
 def _prediction(row, null, scores, places) -> Prediction:
-  """Returns a prediction of the best spans of one record.
+  """Returns the prediction for one record from its best spans.
 
   Args:
     row: The record.
     null: The score of no answer.
-    scores: Of each span, the best first; -inf: it is none.
+    scores: The score of each span, the best first; -inf means no span.
     places: Where each starts and ends, in characters.
   """
   context = row['context']
@@ -212,7 +212,7 @@ def _decided(prediction: Prediction, null_threshold: float) -> Prediction:
 
 
 def _in_words(reader, version, max_question, template, unanswerable) -> Task:
-  """Returns the task as one of writing."""
+  """Returns the task for a model that writes the answer."""
   fill = written.template(template, ('question', 'context'))
   none = unanswerable.strip()
   if not none:
@@ -223,7 +223,7 @@ def _in_words(reader, version, max_question, template, unanswerable) -> Task:
 
   def target(row):
     if 'answers' not in row:
-      return ''  # It is not known.
+      return ''  # Unknown.
     return row['answers'][0]['text'] if row['answers'] else none
 
   def encode(rows):

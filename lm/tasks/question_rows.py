@@ -1,14 +1,14 @@
-"""Questions and what they are asked of, as rows of a model or as texts.
+"""Questions and their contexts, as rows for a head or as texts.
 
-For heads, question and context stand in one row,
+For heads, question and context share a row,
 
     BERT      [CLS] question [SEP] context [SEP]
     RoBERTa   <s> question </s> </s> context </s>
     GPT, T5   question <end> context <end>
 
-and a context that is too long in several, by windows. A window that does not
-hold the whole answer answers with its null: the first token, or in a decoder
-the last, which has read all the others.
+and a context that is too long takes several, by windows. In a window that does
+not contain the whole answer, the target is the null position: the first token,
+or in a decoder the last, which sees all the others.
 """
 
 import collections
@@ -26,9 +26,9 @@ from lm.tasks.encoding import Marks, Pieces
 from lm.tasks.task import Reader, Record
 from lm.types import UserError
 
-# Of each token: whether it can be an answer, or begin one in this window; and
-# which characters of the context it stands for, so that an answer is cut out of
-# the text as it was written.
+# For each token: whether it can be in an answer, whether one can begin there in
+# this window, and its characters in the context, so that an answer is copied
+# from the original text.
 COLUMNS = {
   'tokens': np.int32,
   'token_types': np.int32,
@@ -37,7 +37,7 @@ COLUMNS = {
   'char_start': np.int32,
   'char_end': np.int32,
 }
-# Of each row.
+# For each row.
 SINGLE = {
   'record': np.int32,
   'start': np.int32,
@@ -51,13 +51,13 @@ class Layout(NamedTuple):
   """How questions and contexts are put into rows.
 
   Attributes:
-    reader: Of the task.
-    marks: Around them.
-    stride: How many tokens one window begins after the one before.
+    reader: How the model reads.
+    marks: The special tokens around them.
+    stride: The number of tokens between the starts of two windows.
     max_question: The most tokens of a question.
-    max_answer: Of an answer.
-    mark_matches: Whether the type of a token of the context says if the question
-      has it, too.
+    max_answer: The most tokens of an answer.
+    mark_matches: Whether context tokens that also occur in the question get a
+      token type of their own.
   """
 
   reader: Reader
@@ -75,7 +75,7 @@ def layout(
   max_answer: int,
   mark_matches: bool = False,
 ) -> Layout:
-  """Returns how questions are put into rows; see `Layout`.
+  """Returns a `Layout`, after checking it.
 
   Raises:
     UserError: A question leaves no room for a context.
@@ -93,7 +93,7 @@ def layout(
 
 
 class Window(NamedTuple):
-  """A part of a context as a row: `COLUMNS`, and `SINGLE` but the record."""
+  """A window of a context as a row: `COLUMNS`, and `SINGLE` but the record."""
 
   columns: dict[str, Shaped[np.ndarray, 'L']]
   start: int
@@ -102,7 +102,7 @@ class Window(NamedTuple):
 
 
 def encode(layout: Layout, rows: Sequence[Record]) -> Table:
-  """Returns the windows of all records, one after another."""
+  """Returns the windows of all records, in order."""
   tokenizer = layout.reader.tokenizer
   questions = encoding.pieces(tokenizer, [row['question'] for row in rows])
   contexts = contexts_of(tokenizer, rows)
@@ -139,14 +139,14 @@ def encode(layout: Layout, rows: Sequence[Record]) -> Table:
 def contexts_of(
   tokenizer: Tokenizer, rows: Sequence[Record]
 ) -> dict[str, Pieces]:
-  """Returns the pieces of each context, which many questions share."""
+  """Returns the pieces of each distinct context, which questions share."""
   texts = list(dict.fromkeys(row['context'] for row in rows))
   made = zip(texts, encoding.pieces(tokenizer, texts))
   return {text: spans.visible(pieces, text) for text, pieces in made}
 
 
 def _answers(row, context: Pieces) -> list[tuple[int, int]]:
-  """Returns the first and the last token of each answer that is known."""
+  """Returns the first and the last token of each known answer."""
   found = []
   for answer in row.get('answers', ()):
     end = answer['start'] + len(answer['text'])
@@ -197,14 +197,14 @@ def texts(
   fill: Callable[[Mapping[str, str]], str],
   max_question: int,
 ) -> list[str]:
-  """Returns what is read for each record, no longer than a row.
+  """Returns the text to read for each record, no longer than a row.
 
-  Of what does not fit the context loses its end, whatever stands behind it.
+  If it does not fit, the context is truncated, whatever follows it.
 
   Args:
-    reader: Of the task.
+    reader: How the model reads.
     rows: The records.
-    fill: Makes the text of a question and its context.
+    fill: Makes the text from a question and its context.
     max_question: The most tokens of a question.
   """
   asked = encoding.pieces(reader.tokenizer, [row['question'] for row in rows])
@@ -245,7 +245,7 @@ def texts(
 
 
 def _end(pieces: Pieces, most: int) -> int | None:
-  """Returns where the first `most` pieces end; None: with the text."""
+  """Returns where the first `most` pieces end; None if those are all."""
   if len(pieces.tokens) <= most:
     return None
   return int(pieces.end[:most].max(initial=0))

@@ -1,4 +1,4 @@
-"""What several seeds scored: each of them, and all together."""
+"""The scores of several seeds, one by one and summarised."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +15,9 @@ def aggregate(
 ) -> dict[str, dict[str, float]]:
   """Returns mean, std, median, best and n of each metric.
 
-  `std` is that of a sample (n - 1), and 0 for a single seed; `best` is the
-  lowest of what `higher_is_better` says so of; `n` is how many seeds have the
-  metric. A seed that diverged (NaN) makes all but the best NaN, too.
+  `std` is the sample standard deviation (n - 1), 0 for a single seed; `best` is
+  the highest or lowest, see `higher_is_better`; `n` is the number of seeds that
+  have the metric. A diverged seed (NaN) makes all but best and n NaN.
 
   Args:
     rows: The scores of each seed.
@@ -45,11 +45,11 @@ def _summary(metric: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def table(rows: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> str:
-  """Returns a Markdown table: a line a seed, and then those of `SUMMARY`.
+  """Returns a Markdown table: a line per seed, then those of `SUMMARY`.
 
   Args:
-    rows: The scores of each seed; one may lack a metric.
-    seeds: What each row is called.
+    rows: The scores of each seed; any may lack a metric.
+    seeds: The label of each row.
   """
   if len(rows) != len(seeds):
     raise UserError(

@@ -1,8 +1,9 @@
-"""Answers by the overlap of words alone: what a trained reader must beat.
+"""Answers by word overlap alone: a baseline that a trained reader must beat.
 
-The baseline of SQuAD (Rajpurkar et al. 2016, section 5.1): of all candidates in
-the sentences that share most with the question, the one around which most rare
-words of the question stand (Richardson et al. 2013, algorithms 1 and 2).
+The sliding-window baseline of SQuAD (Rajpurkar et al. 2016, section 5.1): among
+the candidates in the sentences that share most with the question, the one
+surrounded by most of its rare words (Richardson et al. 2013, algorithms 1 and
+2).
 """
 
 import itertools
@@ -39,7 +40,7 @@ _WORD = re.compile(
 
 
 class _Token(NamedTuple):
-  """A word, a Chinese character or a mark, in lower case."""
+  """A word, a Chinese character or a punctuation mark, in lower case."""
 
   text: str
   start: int
@@ -47,12 +48,12 @@ class _Token(NamedTuple):
 
   @property
   def tells(self) -> bool:
-    """Whether it is neither a mark nor a function word."""
+    """Whether it is a content word: neither a mark nor a function word."""
     return self.text not in _STOP_WORDS and self.text[0].isalnum()
 
 
 class _Span(NamedTuple):
-  """Tokens of a context, of which the last is at `stop - 1`."""
+  """Tokens `start` to `stop - 1` of a context."""
 
   start: int
   stop: int
@@ -61,9 +62,9 @@ class _Span(NamedTuple):
 def answer(question: str, context: str) -> str:
   """Returns a part of `context`; '' if it has no candidate.
 
-  A candidate is a longest run of words of one sentence in which there is
-  neither a function word nor a mark nor a word of the question. (In the paper
-  they are the constituents that a parser finds.)
+  A candidate is a maximal run of words of one sentence without function words,
+  marks or words of the question. (In the paper, candidates are the constituents
+  of a parse.)
   """
   tokens = _tokens(context)
   asked = _tokens(question)
@@ -95,7 +96,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _grams(words: Sequence[str]) -> set[tuple[str, ...]]:
-  """Returns the different words, and pairs of neighbours, marks aside."""
+  """Returns the set of unigrams and bigrams, ignoring punctuation marks."""
   words = [word for word in words if word[0].isalnum()]
   return {(word,) for word in words} | {*itertools.pairwise(words)}
 
@@ -126,7 +127,7 @@ class _Window:
 
   def __init__(self, tokens: Sequence[_Token], asked: set[str]):
     self.tokens, self.asked = tokens, asked
-    # A window counts words; marks take no place in it.
+    # A window counts words, not marks.
     self.texts = [token.text for token in tokens if token.text[0].isalnum()]
     counts = Counter(self.texts)
     self.content = {word: math.log(1 + 1 / n) for word, n in counts.items()}
@@ -137,7 +138,7 @@ class _Window:
     ]
 
   def score(self, span: _Span) -> float:
-    """Returns how much the best window holds, less how far the question is."""
+    """Returns the weight of the best window minus the distance of the span."""
     own = {token.text for token in self.tokens[span.start : span.stop]}
     wanted = self.asked | own
     weights = [
@@ -151,7 +152,7 @@ class _Window:
     return best - self._distance(own)
 
   def _distance(self, own: set[str]) -> float:
-    """Returns the least distance to the question, as a share of the context."""
+    """Returns the least distance to a question word, as a share of the text."""
     mine = [place for place, word in enumerate(self.texts) if word in own]
     if not self.places or len(self.texts) < 2:
       return 1.0

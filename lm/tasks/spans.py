@@ -1,14 +1,14 @@
-"""Answers that stand in a text: windows over a long one, and the best spans.
+"""Answers as spans of a text: windows over a long one, and the best spans.
 
-A context that does not fit into a row is read in windows that overlap (Devlin
-et al. 2019, its code). Of 7 tokens in windows of 4, every 2:
+A context that does not fit into a row is read in overlapping windows (the code
+of Devlin et al. 2019). For 7 tokens in windows of 4 with stride 2:
 
     window 0   0 1 2 3
     window 1       2 3 4 5
     window 2           4 5 6
 
-A token counts where it has the most context on the side that has less: tokens
-0 to 2 in window 0, 3 and 4 in window 1, 5 and 6 in window 2.
+A token counts in the window where it has the most context on its shorter side:
+tokens 0 to 2 in window 0, 3 and 4 in window 1, 5 and 6 in window 2.
 """
 
 import functools
@@ -27,9 +27,9 @@ class Windows(NamedTuple):
   """The windows over one context.
 
   Attributes:
-    begin: The first token of each.
-    stop: The one after its last.
-    home: In which window each token counts.
+    begin: The first token of each window.
+    stop: The token after its last.
+    home: The window in which each token counts.
   """
 
   begin: Int[np.ndarray, 'W']
@@ -39,36 +39,35 @@ class Windows(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def windows(size: int, room: int, stride: int) -> Windows:
-  """Returns the windows over `size` tokens; of none, one that is empty.
+  """Returns the windows over `size` tokens; a single empty one over none.
 
   Args:
-    size: Of the context.
+    size: The number of tokens of the context.
     room: The most tokens of a window.
-    stride: How far one begins after the one before, `room` at most.
+    stride: The distance between the starts of two windows, `room` at most.
   """
   stride = min(stride, room)
   begin = np.arange(0, max(size - room, 0) + stride, stride)
   stop = np.minimum(begin + room, size)
   token = np.arange(size)
   beside = np.minimum(token - begin[:, None], stop[:, None] - 1 - token)
-  # Of two with as much the first, which is as long as the other or longer.
+  # Ties go to the first, which is at least as long as the other.
   home = np.argmax(beside, axis=0) if size else token
   for column in (begin, stop, home):
-    column.flags.writeable = False  # They are shared by who asks the same.
+    column.flags.writeable = False  # The cache shares them between callers.
   return Windows(begin, stop, home)
 
 
 def visible(pieces: Pieces, text: str) -> Pieces:
-  """Returns pieces whose places have no white space around them.
+  """Returns pieces with the white space at their ends trimmed.
 
-  A piece that is white space alone is empty then. Marks that are part of the
-  character before them, but of no piece, are put to the piece before: where
-  accents are dropped `café`, written with a mark of its own, is `cafe` and that
-  mark.
+  A piece of white space alone becomes empty. Combining marks that belong to no
+  piece are added to the one before: where accents are dropped, a `café` written
+  with a combining accent has the piece `cafe`, which is extended by it.
 
   Args:
-    pieces: Of `text`.
-    text: What they were made of.
+    pieces: The pieces of `text`.
+    text: The text that was tokenized.
   """
   start, end = pieces.start.copy(), pieces.end.copy()
   spaces = _where(text, str.isspace)
@@ -106,9 +105,9 @@ def of_characters(
   """Returns the first and the last token of some characters, or None.
 
   Args:
-    pieces: As `visible` gives them.
+    pieces: As returned by `visible`.
     start: The first character.
-    end: The one after the last.
+    end: The character after the last.
   """
   touched = (pieces.end > start) & (pieces.start < end)
   touched &= pieces.start < pieces.end
@@ -119,15 +118,15 @@ def of_characters(
 
 
 class Scored(NamedTuple):
-  """What a model says of the tokens of all rows, one behind the other.
+  """The scores of a model for the tokens of all rows, concatenated.
 
   Attributes:
-    start: How well an answer starts at each.
-    end: How well it ends there.
+    start: The score of an answer that starts at each token.
+    end: The score of one that ends there.
     inside: Whether an answer can end there.
-    home: Whether one can start there: each token of a context, once.
-    row: Of each token.
-    record: Of each row, growing.
+    home: Whether one can start there: true once for each token of a context.
+    row: The row of each token.
+    record: The record of each row, in ascending order.
   """
 
   start: Float[np.ndarray, 'M']
@@ -142,9 +141,9 @@ class Spans(NamedTuple):
   """The best spans of each record, the best first.
 
   Attributes:
-    first: The token that each starts with, of all tokens; `NONE`: no span.
-    last: The one that it ends with.
-    score: Sum of both scores; -inf: no span.
+    first: The first token of each, among all tokens; `NONE` if no span.
+    last: The last token of each.
+    score: The sum of both scores; -inf if no span.
   """
 
   first: Int[np.ndarray, 'N K']
@@ -155,15 +154,15 @@ class Spans(NamedTuple):
 def best(scored: Scored, records: int, max_answer: int, most: int) -> Spans:
   """Returns the spans with the highest sums of scores.
 
-  All are compared, where BERT's code takes the highest starts and ends of each
-  window only. A start whose best span is not among the best `most` can be left
-  out, for `most` others have a better one.
+  All spans are compared, whereas BERT's code takes only the highest starts and
+  ends of each window. Only the `most` starts with the best spans are searched
+  in full, since any other start has `most` better ones before it.
 
   Args:
-    scored: The tokens.
-    records: How many there are.
+    scored: The scores of the tokens.
+    records: The number of records.
     max_answer: The most tokens of a span.
-    most: How many spans of each record.
+    most: The number of spans to return for each record.
   """
   begin = np.flatnonzero(scored.home)
   ends = _ends(scored, max_answer)
@@ -196,7 +195,7 @@ def best(scored: Scored, records: int, max_answer: int, most: int) -> Spans:
 
 
 def _ends(scored, max_answer):
-  """Returns what gives the score of an end so many tokens after a start."""
+  """Returns a function for the score of an end `far` tokens after a start."""
   scores = np.where(scored.inside, scored.end.astype(np.float64), -np.inf)
   scores = np.append(scores, np.full(max_answer, -np.inf))
   row = np.append(scored.row, np.full(max_answer, NONE))

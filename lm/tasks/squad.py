@@ -1,12 +1,12 @@
 """Exact match and F1 of answers found in a text, by the official rules.
 
     '1.1'   SQuAD (Rajpurkar et al. 2016): words; every question has an answer.
-            Also for German and other languages that part words by spaces.
-    '2.0'   SQuAD 2.0 (Rajpurkar et al. 2018): some have none, and '' says so.
+            Also for German and other languages that separate words by spaces.
+    '2.0'   SQuAD 2.0 (Rajpurkar et al. 2018): some have none, written as ''.
     'cmrc'  CMRC 2018 (Cui et al. 2019) and DRCD: Chinese, by characters.
 
-Scores are out of 100. They have the names that the official programs give them;
-docs/metrics.md tells the rules.
+Scores are out of 100, under the names of the official programs;
+docs/metrics.md explains the rules.
 """
 
 import re
@@ -20,23 +20,23 @@ from absl import logging
 from lm.types import UserError
 
 Version = Literal['1.1', '2.0', 'cmrc']
-Record = Mapping[str, Any]  # With `id`, and `answers` of which each has `text`.
+Record = Mapping[str, Any]  # With `id` and `answers`, each with `text`.
 
 _ARTICLES = re.compile(r'\b(?:a|an|the)\b')
 _PUNCTUATION = str.maketrans('', '', string.punctuation)
-# Of CMRC's program: its marks are single characters, so that the ellipsis of
-# two, which it has too, never matches one.
+# From CMRC's program. It compares single characters, so its two-character
+# ellipsis never matches.
 _CHINESE_MARKS = frozenset('-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』')
 _CHINESE = re.compile('[\u4e00-\u9fa5]')
-# A word of a run without Chinese, or a mark: commas and full stops belong to a
-# word if a digit follows, or something in the same run.
+# A word or a mark in a run without Chinese: a comma belongs to a word if a
+# digit follows, a full stop if anything follows in the same run.
 _OTHER_WORDS = re.compile(
   r"""(?:,(?=\d)|\.(?!\s*$)|[^\s.,;@#$%&?!"()\[\]{}<>«»‘„–—])+|\S"""
 )
 
 
 class _Score(NamedTuple):
-  """Of one question, each from 0 to 1."""
+  """The scores of one question, from 0 to 1."""
 
   exact: float
   f1: float
@@ -52,16 +52,16 @@ def score(
   """Returns the scores of `predictions`, as the official program prints them.
 
   Always `f1`, `total` (questions that count) and `missing` (those without a
-  prediction), with `exact_match`, or for version 2.0 `exact`. That has these of
-  HasAns_ and NoAns_, the questions with and without an answer, too; and, given
-  probabilities, `best_exact` and `best_f1` with the thresholds that make them.
+  prediction), with `exact_match`, or `exact` for version 2.0. That version adds
+  HasAns_ and NoAns_ scores, of questions with and without an answer, and, given
+  probabilities, `best_exact` and `best_f1` with their thresholds.
 
   Args:
-    version: Whose rules, a `Version`.
+    version: The rules, a `Version`.
     records: The questions.
-    predictions: An answer by `id`; '': there is none.
-    no_answer_probability: Of version 2.0, by `id`.
-    no_answer_threshold: Beyond it, an answer counts as ''.
+    predictions: The answers by `id`; '' means no answer.
+    no_answer_probability: For version 2.0, by `id`.
+    no_answer_threshold: Above it, an answer counts as ''.
   """
   if version not in _SCORES:
     raise UserError(
@@ -109,7 +109,7 @@ def _answers(record: Record) -> list[str]:
 
 
 def _best(version: Version, answers: Sequence[str], prediction: str) -> _Score:
-  """Returns the scores against the answer that fits each best."""
+  """Returns the best score of each kind over all correct answers."""
   scores = [_SCORES[version](answer, prediction) for answer in answers]
   return _Score(*map(max, _columns(scores)))
 
@@ -121,15 +121,15 @@ def _columns(scores: Sequence[_Score]) -> tuple[list[float], list[float]]:
 def normalize(text: str) -> str:
   """Returns a text as SQuAD compares it.
 
-  In lower case, without ASCII punctuation, then without a, an and the as words
-  of their own, one space between words.
+  That is in lower case, without ASCII punctuation, then without the words a, an
+  and the, and with single spaces between words.
   """
   plain = text.lower().translate(_PUNCTUATION)
   return ' '.join(_ARTICLES.sub(' ', plain).split())
 
 
 def _harmonic(same: int, expected: int, found: int) -> float:
-  """Returns F1 of how many of what is expected and found are the same."""
+  """Returns F1, given the counts of common, expected and found units."""
   return 2 * same / (expected + found) if same else 0.0
 
 
@@ -144,7 +144,7 @@ def _score_one_v2(answer: str, prediction: str) -> _Score:
   scored = _score_v1(answer, prediction)
   if normalize(answer) and normalize(prediction):
     return scored
-  return _Score(scored.exact, scored.exact)  # '' fits '' alone, and wholly.
+  return _Score(scored.exact, scored.exact)  # '' matches only '', and fully.
 
 
 def _score_v2(
@@ -170,7 +170,7 @@ def _score_v2(
   has_answer = {record['id']: bool(record['answers']) for record in scored}
   raw = {}
   for record in scored:
-    # An answer that is nothing but articles and marks is none.
+    # An answer of articles and punctuation alone is none.
     answers = [answer['text'] for answer in record['answers']]
     answers = [text for text in answers if normalize(text)] or ['']
     raw[record['id']] = _best('2.0', answers, predictions[record['id']])
@@ -208,13 +208,13 @@ def _mean(scores: Sequence[_Score]) -> dict[str, float]:
 def _best_threshold(
   gains: Mapping[str, float], probability: Mapping[str, float]
 ) -> tuple[float, float]:
-  """Returns the most that answering gains over '' for all, and the threshold.
+  """Returns the largest gain of answering over '' for all, and its threshold.
 
-  As the official program does, it may stop among questions of one probability.
+  Like the official program, it may separate questions of equal probability.
 
   Args:
-    gains: What answering each question gains.
-    probability: That it has no answer; the surest to have one come first.
+    gains: The gain from answering each question.
+    probability: The probability of no answer, by which questions are ordered.
   """
   total, best, threshold = 0.0, 0.0, 0.0
   for id in sorted(gains, key=lambda id: probability[id]):
@@ -237,7 +237,7 @@ def _without_marks(text: str) -> str:
 
 
 def _chinese_units(text: str) -> list[str]:
-  """Returns each Chinese character, and each word of what is between."""
+  """Returns each Chinese character, and each word between them."""
   units, rest = [], ''
   for character in text:
     if _CHINESE.match(character):
@@ -249,7 +249,7 @@ def _chinese_units(text: str) -> list[str]:
 
 
 def _longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
-  """Returns the length of the longest sequence that stands in both."""
+  """Returns the length of the longest common contiguous sequence."""
   longest, before = 0, [0] * (len(second) + 1)
   for unit in first:
     row = [0]

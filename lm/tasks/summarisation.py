@@ -1,4 +1,4 @@
-"""Summaries, scored by ROUGE as rouge-score computes it."""
+"""Summarisation, scored by ROUGE as computed by rouge-score."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -25,17 +25,18 @@ def summarisation(
   length_penalty: float = 0.6,
   max_new_tokens: int = 0,
 ) -> Task:
-  """Returns the task; template and beams as T5 has them (Raffel et al. 2020).
+  """Returns the task, with the template and beams of T5 (Raffel et al. 2020).
 
   Args:
-    reader: What it is made for.
-    train: Gives the records for training.
-    template: What is read, with {source}.
-    unit: What ROUGE counts: 'characters' of Chinese.
-    beams: How many texts a search follows; 1: the likeliest token always.
-    eval_beams: The same, at the evaluations of a run that still trains.
-    length_penalty: Of beams: the more, the longer the texts.
-    max_new_tokens: The most tokens of a summary; 0: config.data.target_length.
+    reader: How the model reads.
+    train: Returns the training records; not used.
+    template: The text to read, with {source}.
+    unit: What ROUGE counts: use 'characters' for Chinese.
+    beams: Beam width; 1 means greedy decoding.
+    eval_beams: Beam width for the evaluations during training.
+    length_penalty: For beam search: the higher, the longer the texts.
+    max_new_tokens: The most tokens of a summary; 0 means
+      config.data.target_length.
   """
   del train
   check_objective('summarisation', reader.objective, 'answers')

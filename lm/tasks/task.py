@@ -1,8 +1,8 @@
-"""What an application is: how its records are read, asked and scored.
+"""The interface of an application: encodes, predicts and scores its records.
 
 A task is made for one model and one objective, and knows neither the parameters
-nor the loss. Its records become a table of rows; what the model answers for the
-rows becomes one prediction for each record; these are scored.
+nor the loss. It turns records into a table of rows, the model's answers for the
+rows into one prediction for each record, and predictions into scores.
 
                          rows                 answers
     records --encode--> Table --the model--> by row --predict--> predictions
@@ -19,19 +19,19 @@ from lm.data.tokenizers import Tokenizer
 from lm.types import Form, UserError
 
 Record = Mapping[str, Any]  # See `lm.records.reading`.
-Prediction = Mapping[str, Any]  # `id`, `prediction`, and more of a task's own.
+Prediction = Mapping[str, Any]  # `id`, `prediction`, and fields of the task.
 Scores = dict[str, float]
 
 
 class Reader(NamedTuple):
-  """What a task is made for.
+  """The model that a task is made for, and how it reads.
 
   Attributes:
-    tokenizer: Cuts its texts.
-    form: How the model reads.
-    objective: The name of what the model is asked.
-    length: The most tokens of a row; of the source, where there is one.
-    target_length: Of what is written.
+    tokenizer: The tokenizer of the model.
+    form: The form of the model.
+    objective: The name of the objective.
+    length: The most tokens of a row, or of the source if there is one.
+    target_length: The most tokens of a target.
   """
 
   tokenizer: Tokenizer
@@ -42,12 +42,12 @@ class Reader(NamedTuple):
 
 
 class Answers(NamedTuple):
-  """What a model says of the rows of a table.
+  """The outputs of a model for the rows of a table.
 
   Attributes:
     heads: By term, an array for each row: scores of labels `[C]`, of the tags
-      of its tokens `[L, C]`, of a start or an end at each `[L]`.
-    texts: What was written for each row; of heads none.
+      of its tokens `[L, C]`, of a start or an end at each token `[L]`.
+    texts: The text generated for each row; empty if heads answer.
   """
 
   heads: Mapping[str, Sequence[np.ndarray]] = {}
@@ -55,15 +55,15 @@ class Answers(NamedTuple):
 
 
 class Writing(NamedTuple):
-  """How a text is made, where it is.
+  """How texts are generated.
 
   Attributes:
     max_new_tokens: The most tokens.
-    beams: Searched at once; 1: the likeliest token always.
-    length_penalty: Of beams.
-    eval_beams: As `beams`, at the evaluations of a run that still trains.
-    beyond_source: So many tokens more than what is read has are the most, too;
-      None: whatever that has.
+    beams: Beam width; 1 means greedy decoding.
+    length_penalty: For beam search.
+    eval_beams: Beam width for the evaluations during training.
+    beyond_source: The most tokens beyond the length of the source; None means
+      no such limit.
   """
 
   max_new_tokens: int
@@ -74,19 +74,19 @@ class Writing(NamedTuple):
 
 
 class Task(NamedTuple):
-  """An application as one model does it.
+  """An application for one model.
 
   Attributes:
-    encode: Makes rows of records; the single column `record` says of which.
-    predict: Makes a prediction for each record of what was answered.
-    score: Compares predictions with records; names of the field's metrics.
-    num_labels: Of the heads `label` and `tags`.
-    writing: How it writes answers; None: heads give them.
-    taken: Settings that were taken from the training data, to be remembered.
-    notes: What another has to know to get the same scores, such as sacrebleu's
+    encode: Makes rows of records; their column `record` is the record of each.
+    predict: Makes a prediction for each record from the model's answers.
+    score: Compares predictions with records; returns the metrics by name.
+    num_labels: The number of outputs of the heads `label` and `tags`.
+    writing: How answers are generated; None if heads give them.
+    taken: Settings derived from the training data, to be saved with the run.
+    notes: What is needed to reproduce the scores, such as sacrebleu's
       signature.
-    kind: Of its records, as `lm.tasks.TASKS` says.
-    token_types: How many types of tokens the model has to tell; 0: any number.
+    kind: The kind of its records; see `lm.tasks.TASKS`.
+    token_types: The token types that the model must have; 0 means any number.
   """
 
   encode: Callable[[Sequence[Record]], Table]
@@ -101,7 +101,7 @@ class Task(NamedTuple):
 
 
 def check_objective(task: str, given: str, *fitting: str) -> None:
-  """Raises UserError if a task cannot be asked as objective `given` asks."""
+  """Raises UserError if a task cannot be done with objective `given`."""
   if given not in fitting:
     raise UserError(
       f'Task {task!r} cannot be done with objective {given!r}. Set'

@@ -1,7 +1,7 @@
-"""Translation, scored by BLEU and chrF as sacrebleu computes them.
+"""Translation, scored by BLEU and chrF as computed by sacrebleu.
 
 An encoder reads the source and a decoder writes the translation (Vaswani et al.
-2017); a decoder alone has both in one row.
+2017); a decoder-only model has both in one row.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,25 +31,24 @@ def translation(
   max_new_tokens: int = 0,
   beyond_source: int = 50,
 ) -> Task:
-  """Returns the task; beams and lengths as Vaswani et al. (2017, 6.1) have them.
+  """Returns the task, with the beams and lengths of Vaswani et al. (2017, 6.1).
 
   Args:
-    reader: What it is made for.
-    train: Gives the records for training.
-    target_language: Such as de or zh, which decides what sacrebleu takes for a
-      word.
-    template: What is read, with {source}; a T5 was trained with 'translate
+    reader: How the model reads.
+    train: Returns the training records; not used.
+    target_language: Such as de or zh; decides how sacrebleu splits words.
+    template: The text to read, with {source}; a T5 was trained with 'translate
       English to German: {source}'.
-    beams: How many texts a search follows; 1: the likeliest token always.
-    eval_beams: The same, at the evaluations of a run that still trains.
-    length_penalty: Of beams: the more, the longer the texts.
-    max_new_tokens: The most tokens of a translation; 0: config.data.target_length.
-    beyond_source: How many more tokens than its source a translation has at
-      most.
+    beams: Beam width; 1 means greedy decoding.
+    eval_beams: Beam width for the evaluations during training.
+    length_penalty: For beam search: the higher, the longer the texts.
+    max_new_tokens: The most tokens of a translation; 0 means
+      config.data.target_length.
+    beyond_source: The most tokens of a translation beyond its source's.
   """
   del train
   check_objective('translation', reader.objective, 'answers')
-  # It depends on the language and on sacrebleu's version, and on no text.
+  # It depends on the language and sacrebleu's version, not on the texts.
   signature = metrics.translation(['a'], ['a'], target_language).signature
   logging.info('Translations are scored by sacrebleu: %s', signature)
 

@@ -1,7 +1,7 @@
-"""Sentences of words as rows of tokens, where a word is asked at one token.
+"""Sentences of words as rows of tokens, each word being tagged at one token.
 
-Where a token stands in the text tells which word it is of, so whatever cuts the
-text is free to. A sentence that is longer than a row is read in windows.
+Tokens and words are aligned by their offsets in the text, so any tokenizer will
+do. A sentence that is longer than a row is read in windows.
 
     words     Ann     Lee    sang  in  Zürich
     tokens    [CLS] Ann Lee sang in Z ##ür ##ich [SEP]
@@ -20,21 +20,21 @@ from lm.data.buckets import Ragged, Table
 from lm.tasks import encoding, spans
 from lm.tasks.encoding import Marks, Pieces
 
-NOWHERE = -1  # The place of a word that no token is of.
+NOWHERE = -1  # The place of a word without a token.
 
 
 def align(
   pieces: Pieces, words: Sequence[str], joiner: str
 ) -> Int[np.ndarray, 'W']:
-  """Returns the first token of each word, by where both stand in the text.
+  """Returns the first token of each word, by their offsets in the text.
 
-  Words share one where a token is larger than they are. A word of which no
-  token is, such as a control character, is `NOWHERE`.
+  Words share a token that covers more than one. A word without a token, such as
+  a control character, is `NOWHERE`.
 
   Args:
-    pieces: Of the words with `joiner` between them.
-    words: All of them.
-    joiner: Is of no word.
+    pieces: The pieces of the words joined by `joiner`.
+    words: The words of a sentence.
+    joiner: What separates them; part of no word.
   """
   sizes = np.array([len(word) for word in words], np.int64)
   start = np.cumsum(sizes + len(joiner)) - sizes - len(joiner)
@@ -50,10 +50,10 @@ class Window(NamedTuple):
   """Tokens that are read together.
 
   Attributes:
-    pieces: These.
-    place: Which of them are asked.
-    word: The first word that each of these answers for.
-    word_end: The one after the last.
+    pieces: The tokens.
+    place: The indices of those that tag words.
+    word: The first word that each of these tags.
+    word_end: The word after the last.
   """
 
   pieces: Pieces
@@ -66,11 +66,11 @@ class Reading(NamedTuple):
   """A sentence as it is read.
 
   Attributes:
-    windows: One or more.
-    words: How many it has.
-    nowhere: How many words have no token.
-    shared: How many have none of their own.
-    cut: How many are in no window.
+    windows: One or more windows.
+    words: The number of words.
+    nowhere: The number of words without a token.
+    shared: The number of words without a token of their own.
+    cut: The number of words in no window.
   """
 
   windows: list[Window]
@@ -83,13 +83,13 @@ class Reading(NamedTuple):
 def read(
   pieces: Pieces, places: Int[np.ndarray, 'W'], room: int, stride: int
 ) -> Reading:
-  """Returns the windows of a sentence, each word asked in one of them.
+  """Returns the windows of a sentence, each word being tagged in one of them.
 
   Args:
-    pieces: Of the sentence.
-    places: Of its words, from `align`.
-    room: See `spans.windows`, as for the next.
-    stride: From one window to the next; 0: there is one only.
+    pieces: The pieces of the sentence.
+    places: The first token of each word, from `align`.
+    room: The most tokens of a window; see `spans.windows`.
+    stride: From one window to the next; 0 means a single window.
   """
   own, word, count = np.unique(places, return_index=True, return_counts=True)
   there = own != NOWHERE
@@ -114,7 +114,7 @@ def read(
   )
 
 
-# What becomes of words that cannot be asked for, by the field of `Reading`.
+# What happens to words that cannot be tagged, by the field of `Reading`.
 _LOST = {
   'cut': (
     'do not fit into config.data.length, and are of no entity: set that higher,'
@@ -130,11 +130,11 @@ _LOST = {
 
 
 def say_lost(readings: Sequence[Reading], length: int) -> None:
-  """Logs how many sentences are in several windows, and which words are lost.
+  """Logs how many sentences take several windows, and how many words are lost.
 
   Args:
-    readings: Of all sentences.
-    length: Of a row.
+    readings: Those of all sentences.
+    length: The length of a row.
   """
   several = [n for reading in readings if (n := len(reading.windows)) > 1]
   if several:
@@ -160,14 +160,14 @@ def table(
 ) -> Table:
   """Returns the windows as rows for the objective `tags`.
 
-  Their columns `word` and `word_end` say which words a token answers for: none,
-  where both are 0.
+  Their columns `word` and `word_end` are the range of words that a token tags:
+  none if both are 0.
 
   Args:
-    readings: Of each record.
-    tags: Of its words; None: they are not known.
-    marks: Around a row.
-    length: Of a row.
+    readings: The reading of each record.
+    tags: The tags of its words; None if unknown.
+    marks: The special tokens around a row.
+    length: The length of a row.
   """
   rows, record = [], []
   names = ('word', 'word_end', 'tags', 'tag_weights')
@@ -191,13 +191,13 @@ def table(
 
 
 class Answered(NamedTuple):
-  """What was answered for the words of a sentence.
+  """The answers for the words of a sentence.
 
   Attributes:
-    scores: Of the tags.
-    asked: Which words they are of.
-    goes_on: Which words share the token of the word before. Words that are
-      neither were not read.
+    scores: The scores of the tags.
+    asked: The words that have scores.
+    goes_on: The words that share the token of the word before. Words in neither
+      were not read.
   """
 
   scores: Float[np.ndarray, 'W C']
@@ -208,13 +208,13 @@ class Answered(NamedTuple):
 def answered(
   rows: Table, heads: Sequence[np.ndarray], sizes: Sequence[int], number: int
 ) -> Iterator[Answered]:
-  """Yields what was answered for each sentence.
+  """Yields the answers for each sentence.
 
   Args:
-    rows: From `table`.
+    rows: As returned by `table`.
     heads: The scores at each token of each row.
-    sizes: How many words each sentence has.
-    number: How many tags there are.
+    sizes: The number of words of each sentence.
+    number: The number of tags.
   """
   columns = rows.ragged['tokens']
   order = np.argsort(rows.single['record'], kind='stable')

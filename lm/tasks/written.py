@@ -1,7 +1,7 @@
-"""Any task in words: a text to read, and a text to write.
+"""Any task as text to text: a text to read, and a text to write.
 
-What is read is made of a record by a template, such as T5's `sst2 sentence:
-{text}` (Raffel et al. 2020, appendix D) or a prompt of one's own.
+A template turns a record into the text to read, such as T5's `sst2 sentence:
+{text}` (Raffel et al. 2020, appendix D) or a prompt of your own.
 """
 
 import string
@@ -22,20 +22,20 @@ from lm.tasks.task import (
 )
 from lm.types import UserError
 
-SHOWN = 2  # Of what is written for a set, so many are logged.
-MOST = 300  # Characters of a text that are.
-LINE = '\\n'  # How a template on a command line writes the end of a line.
+SHOWN = 2  # How many of the texts written for a set are logged.
+MOST = 300  # The most characters of a source that are logged.
+LINE = '\\n'  # A line break in a template on the command line.
 
 
 def template(
   text: str, fields: Sequence[str], key: str = 'template'
 ) -> Callable[[Record], str]:
-  """Returns what fills in a template from a record.
+  """Returns a function that fills in a template from a record.
 
   Args:
-    text: With `{field}` for what is filled in.
-    fields: What there is.
-    key: Of `config.task`, for messages.
+    text: The template, with `{field}` where a field goes.
+    fields: The fields it may name.
+    key: Its key in `config.task`, for messages.
 
   Raises:
     UserError: It names another field, or none.
@@ -63,15 +63,15 @@ def encode(
   targets: Sequence[str],
   what: str = '',
 ) -> Table:
-  """Returns a table of texts to read and to write, both ended.
+  """Returns a table of texts to read and to write, both with an end token.
 
-  Texts that are too long lose their end, and it is said how many did.
+  Texts that are too long are truncated, and their number is logged.
 
   Args:
-    reader: Of the task.
-    sources: What is read.
-    targets: What is written; empty where that is not known.
-    what: The records are, for the log.
+    reader: How the model reads.
+    sources: The texts to read.
+    targets: The texts to write; '' if unknown.
+    what: What the records are, for the log.
   """
   source = ended(reader, sources, 'source', what)
   target = ended(reader, targets, 'target', what)
@@ -81,12 +81,12 @@ def encode(
 def table(
   source: Ragged, target: Ragged, record: Int[np.ndarray, 'N']
 ) -> Table:
-  """Returns a table of what is read and what is written.
+  """Returns a table of texts to read and to write.
 
   Args:
-    source: Ended.
-    target: Ended; empty where it is not known.
-    record: Which record each row is of.
+    source: The tokens to read, with an end token.
+    target: The tokens to write, with an end token; empty if unknown.
+    record: The record of each row.
   """
   columns = {'source': {'source': source}, 'target': {'target': target}}
   return Table(columns, {'record': record})
@@ -98,13 +98,13 @@ def ended(
   side: Literal['source', 'target'],
   what: str = '',
 ) -> Ragged:
-  """Returns texts of one side as tokens, each ended; cut ones are counted.
+  """Returns texts of one side as tokens with an end token; logs truncations.
 
   Args:
-    reader: Of the task.
-    texts: A target that is empty is not known, and has no token.
-    side: Which.
-    what: The records are, for the log.
+    reader: How the model reads.
+    texts: The texts; an empty target is unknown, and has no tokens.
+    side: Which side they are.
+    what: What the records are, for the log.
   """
   if side == 'source':
     most, key = reader.length, 'length'
@@ -132,12 +132,12 @@ def ended(
 def encoder(
   reader: Reader, text: str, what: str
 ) -> Callable[[Sequence[Record]], Table]:
-  """Returns what makes rows of records that have a source, and a target or not.
+  """Returns a function that encodes records of a source and maybe a target.
 
   Args:
-    reader: Of the task.
-    text: The template that a source fills in.
-    what: The records are, for the log.
+    reader: How the model reads.
+    text: The template to fill in with the source.
+    what: What the records are, for the log.
   """
   fill = template(text, ('source',))
 
@@ -151,7 +151,7 @@ def encoder(
 def predictions(
   rows: Sequence[Record], table: Table, answers: Answers
 ) -> list[Prediction]:
-  """Returns what was written for each record, which is one row."""
+  """Returns the text written for each record, which has a single row."""
   del table
   made = [
     {'id': row['id'], 'prediction': text}
@@ -163,7 +163,7 @@ def predictions(
 
 
 def say(source: str, made: str, expected: str | None = None) -> None:
-  """Logs what was made of a text, and what was expected."""
+  """Logs a source, the text written for it, and the expected one."""
   source = source if len(source) <= MOST else f'... {source[-MOST:]}'
   known = '' if expected is None else f'\n  expected: {expected}'
   logging.info('%s\n  written:  %s%s', source, made, known)
@@ -177,18 +177,18 @@ def writing(
   length_penalty: float = 1.0,
   beyond_source: int | None = None,
 ) -> Writing:
-  """Returns how texts are made, as settings of a task say.
+  """Returns how texts are generated, given the settings of a task.
 
   Args:
-    reader: Of the task.
-    max_new_tokens: The most tokens; 0: as many as a target of the training has.
-    beams: Searched at once.
-    eval_beams: The same, while the training goes on.
-    length_penalty: Of beams.
-    beyond_source: How many tokens more than its source a text has at most.
+    reader: How the model reads.
+    max_new_tokens: The most tokens; 0 means `reader.target_length`.
+    beams: Beam width.
+    eval_beams: Beam width for the evaluations during training.
+    length_penalty: For beam search.
+    beyond_source: The most tokens of a text beyond its source's.
 
   Raises:
-    UserError: Nothing could be made so.
+    UserError: A setting is out of range.
   """
   counts = {'beams': beams, 'eval_beams': eval_beams}
   for key, value in counts.items():
