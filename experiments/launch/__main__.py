@@ -1,9 +1,10 @@
 """Starts a training run on this machine, under SLURM, on a TPU pod or on GKE.
 
-  python -m experiments.launch --config=configs/gpt.py:gpt2 --workdir=runs/gpt2 \\
-      --hosts=2 --devices=4
+  python -m experiments.launch --config=configs/gpt.py:debug --workdir=runs/two \\
+      --hosts=2 --devices=1
   python -m experiments.launch --to=slurm --config=configs/gpt.py:gpt2 \\
-      --workdir=runs/gpt2 --hosts=4 --devices=8 --time_limit=4:00:00 \\
+      --workdir=runs/gpt2 --config.data.path='text/*.jsonl.gz' \\
+      --config.microbatches=3 --hosts=4 --devices=8 --time_limit=4:00:00 \\
       --partition=gpu --dry_run
 
 --to=slurm --help has the flags of SLURM; so it is of every platform. What is

@@ -30,8 +30,10 @@ NOT_OF_XPK = (
   'namespace',
   'queue',
   'service_account',
-  'spot',
 )
+# Of a user's mistake, after which no pod is started anew; after any other, all.
+MISTAKE = UserError.status
+OTHERS = '1,3-126'  # Which xpk wants named; from 127 on it starts them anyway.
 INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
@@ -50,8 +52,10 @@ class Options:
     python: In the image.
     save_seconds: What a pod is given to save when it is told to stop.
     restarts: How many times it is started anew at most.
-    spot: Whether nodes may be taken away again.
-    xpk: The name of a cluster of xpk, which is then what is called.
+    spot: Whether nodes may be taken away again; xpk heeds it on clusters with
+      autoprovisioning.
+    xpk: The name of a cluster of xpk, which is then what is called; it has to be
+      the current one of kubectl, which says what is there.
     device: As xpk calls it, such as v5litepod-16 or h100-80gb-8.
   """
 
@@ -93,7 +97,7 @@ def check(job: Job, options: Options) -> None:
   if options.topology and options.kind != 'tpu':
     raise UserError(
       f'--topology is {options.topology!r}, but --accelerator'
-      f' {options.accelerator!r} is no TPU. Leave it away.'
+      f' {options.accelerator!r} is no TPU. Omit it.'
     )
   chips = chips_of(options.topology)
   if chips and chips != job.hosts * job.devices:
@@ -164,7 +168,6 @@ def manifest(job: Job, options: Options) -> dict[str, Any]:
     'completions': job.hosts,
     'completionMode': 'Indexed',
     'backoffLimit': 0,  # All of them are started anew together.
-    # After a user's mistake none is.
     'podFailurePolicy': {
       'rules': [
         {
@@ -172,7 +175,7 @@ def manifest(job: Job, options: Options) -> dict[str, Any]:
           'onExitCodes': {
             'containerName': CONTAINER,
             'operator': 'In',
-            'values': [2],
+            'values': [MISTAKE],
           },
         }
       ]
@@ -281,8 +284,10 @@ def xpk(job: Job, options: Options) -> Command:
     *nodes,
     f'--docker-image={options.image}',
     f'--max-restarts={options.restarts}',
+    f'--restart-on-exit-codes={OTHERS}',
     f'--termination-grace-period-seconds={options.save_seconds}',
-    f'--command={shlex.join(jobs.argv(job, options.python))}',
+    f'--command={escaped(shlex.join(jobs.argv(job, options.python)))}',
+    *(['--spot'] if options.spot else []),
   ]
   env = settings.of(f'gke/{"tpu" if is_tpu else "gpu"}', job.devices)
   if not is_tpu and job.hosts > 1:  # In variables that xpk sets.
@@ -292,7 +297,7 @@ def xpk(job: Job, options: Options) -> Command:
       'JAX_NUM_PROCESSES': '$(NNODES)',
       'JAX_PROCESS_ID': '$(NODE_RANK)',
     }
-  env |= jobs.variables(job.env)
+  env |= {key: escaped(v) for key, v in jobs.variables(job.env).items()}
   return Command((*argv, *(f'--env={k}={v}' for k, v in env.items())))
 
 
@@ -309,14 +314,16 @@ def _check_xpk(job: Job, options: Options) -> None:
   if lost := [f for f, v in ours.items() if v != getattr(defaults, f, '')]:
     raise UserError(
       f'--{" and --".join(lost)} cannot be given with --xpk, whose cluster'
-      ' decides that, or which has none. Leave them away, or leave --xpk away.'
+      ' decides that, or which has none. Omit them, or omit --xpk.'
     )
-  command = shlex.join([*jobs.argv(job, options.python), *job.env])
-  if not _is_tpu(options.device) and {'"', '\\'} & {*command}:
+  quoted = [*job.env]
+  if not _is_tpu(options.device):  # There the command is a variable, too.
+    quoted.append(shlex.join(jobs.argv(job, options.python)))
+  if wrong := [text for text in quoted if {'"', '\\'} & {*text}]:
     raise UserError(
-      'xpk puts the command of a job with GPUs between quotes, as it is, so'
-      f' there can be no ", \' or \\ in it: {command}. Write that into the'
-      ' config, or leave --xpk away.'
+      'xpk puts variables, and the command of a job with GPUs, between quotes as'
+      ' they are, so there can be no " or \\ in them, nor a \' in a command:'
+      f' {wrong[0]}. Write that into the config, or omit --xpk.'
     )
 
 
@@ -326,7 +333,7 @@ def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
   told = {'id': name, 'namespace': options.namespace}
   if options.xpk:
     calls.check_program('xpk', 'gke')
-  elif there := _there(told):
+  if there := _there(told):  # xpk would ask whether to overwrite it.
     if not _has_ended(there):
       raise UserError(
         f'There is a JobSet {name} that has not ended. Wait for it, end it'

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.config_file import Asked
-from lm.data import remote
+from lm import tasks
+from lm.data import corpora, datasets, remote
+from lm.tasks import labelled
+from lm.training import (
+  assembly,
+  groups,
+  lora,
+  optimizers,
+  profiling,
+  sections,
+)
 from lm.types import UserError
 
 MODULE = 'experiments.train'
@@ -17,6 +27,12 @@ LONGEST_NAME = 40  # Kubernetes adds to it, and has 63 letters for all.
 _DURATION = re.compile(r'(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)')
 _VARIABLE = re.compile(r'[A-Za-z_]\w*')
 _NAME = re.compile(r'[a-z]([a-z0-9-]*[a-z0-9])?')
+# What is mixed, if it is told where it is, or comes with this project.
+_PLACED = re.compile(
+  rf'(?:(?:{"|".join(corpora.EMBEDDED)}):?'
+  rf'|(?:{"|".join({*corpora.SOURCES} - {*corpora.EMBEDDED})}):.+)'
+  r'@[\d.eE+-]+'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +47,7 @@ class Job:
     hosts: How many there are; each has one process.
     devices: How many each host has; 0: all that are there.
     time_limit: [DAYS-]HOURS:MINUTES:SECONDS, after which the run saves and
-      ends; if not given there is none.
+      ends; if not given, the platform's own, if it has one.
     env: KEY=VALUE, in the environment of the run; may be given several times.
     name: By which the platform knows it; made of the workdir if not given.
     allow_change: As of experiments.train.
@@ -52,7 +68,7 @@ class Job:
     if self.hosts < 1 or self.devices < 0:
       raise UserError(
         f'--hosts is {self.hosts} and --devices {self.devices}. Give 1 host or'
-        ' more, and the devices of each, or leave these away.'
+        ' more, and the devices of each, or omit these.'
       )
     if not self.workdir or '\n' in self.workdir:
       raise UserError(
@@ -130,23 +146,85 @@ def argv(job: Job, python: str = 'python') -> tuple[str, ...]:
   return (python, '-m', MODULE, *flags)
 
 
+def check_config(config: Mapping[str, Any]) -> None:
+  """Raises what a run itself would, before it needs its text or its devices.
+
+  That is what `assembly.outline` does, without a mesh.
+
+  Args:
+    config: The whole of it.
+  """
+  check_data(config)
+  run = sections.Run(**{name: config[name] for name in sections.Run._fields})
+  profiling.steps_of(config['log']['profile'], run.num_steps)
+  sections.check_short_steps(run, config['data']['length'])
+  sections.check_best(config)
+  only = lora.build(**config['lora']).only
+  groups.build(config['optimizer']['rates'], only=only)
+  optimizers.build(
+    num_steps=run.num_steps,
+    skip_nonfinite=run.skip_nonfinite,
+    only=only,
+    **config['optimizer'],
+  )
+  optimizers.average(config['optimizer']['name'], run.ema_decay)
+
+
+def check_data(config: Mapping[str, Any]) -> None:
+  """Raises what a run itself would that is not told where its text is.
+
+  If it is told, nobody looks there: that may be where only the job can.
+
+  Args:
+    config: The whole of it.
+  """
+  data = config['data']
+  if assembly.is_task(config):
+    if not data['train']:  # What learns a tokenizer asks for records first.
+      kind = tasks.kind_of(config['task']['name'])
+      labelled.build(kind, config['seed'], **{**data, 'tokenizer': 'bytes'})
+    return
+  source, mixed = data['source'], data['mixture']
+  parts = mixed or (f'{source}:{data["path"]}@1',)
+  lost = tuple(part for part in parts if not _PLACED.fullmatch(part))
+  if mixed and source == datasets.MIXTURE:
+    data = {**data, 'mixture': lost}
+  if lost or (mixed and source != datasets.MIXTURE):
+    datasets.build(**data)  # It refuses them, and has read nothing.
+
+
 def check_layout(job: Job, config: Mapping[str, Any]) -> None:
   """Raises UserError if a job's devices do not make the mesh of its config.
 
   Args:
-    job: With `devices`, without which it is only known when it has begun.
+    job: Without `devices`, how many -1 stands for is known when it has begun.
     config: The whole of it.
   """
   sizes = {k: v for k, v in config['parallel'].items() if k != 'kind'}
-  if not job.devices or not sizes:
-    return
-  there = job.hosts * job.devices
+  sizes = sizes or {'data': -1}  # Of pmap, which has no choice.
   known = math.prod(size for size in sizes.values() if size != -1)
-  free = -1 in sizes.values()
-  if known < 1 or there % known or (not free and known != there):
-    shape = ' x '.join(f'{axis} {size}' for axis, size in sizes.items())
+  rest, there = 1, job.hosts * job.devices
+  if there:
+    free = -1 in sizes.values()
+    if known < 1 or there % known or (not free and known != there):
+      shape = ' x '.join(f'{axis} {size}' for axis, size in sizes.items())
+      raise UserError(
+        f'--hosts={job.hosts} with --devices={job.devices} are {there} devices,'
+        f' but config.parallel is {shape}. Let their product be {there}; one of'
+        ' them may be -1, for the rest.'
+      )
+    rest = there // known
+  _check_batch(config, {k: rest if v == -1 else v for k, v in sizes.items()})
+
+
+def _check_batch(config: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+  batch_size, microbatches = config['batch_size'], config['microbatches']
+  shares = sizes['data'] * sizes.get('fsdp', 1)
+  parts = shares * microbatches
+  if batch_size < 1 or parts < 1 or batch_size % parts:
     raise UserError(
-      f'--hosts={job.hosts} with --devices={job.devices} are {there} devices,'
-      f' but config.parallel is {shape}. Let their product be {there}; one of'
-      ' them may be -1, for the rest.'
+      f'config.batch_size is {batch_size}, but its rows are divided by'
+      f' {shares} (config.parallel.data x fsdp) and by config.microbatches'
+      f' {microbatches}. Set it to a multiple of {max(parts, 1)}, or change'
+      ' config.microbatches.'
     )

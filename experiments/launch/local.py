@@ -208,8 +208,8 @@ def check(job: Job, options: Options) -> None:
   """Raises UserError if the job is none for this machine."""
   if not 0 <= options.port < 65536:
     raise UserError(
-      f'--port is {options.port}, but ports are from 1 to 65535. Leave it away'
-      ' for one that is free.'
+      f'--port is {options.port}, but ports are from 1 to 65535. Omit it for'
+      ' one that is free.'
     )
   _check_gpus(job)
   cores = os.cpu_count() or 1

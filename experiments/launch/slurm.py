@@ -2,7 +2,7 @@
 
 SLURM starts it anew when a node fails and when the job is preempted. When its
 time is nearly over the run is told to stop, saves, and the script asks for
-another sitting.
+another sitting; so it does when the run could not reach what it needs.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from experiments.launch import job as jobs, rendered as calls, settings
 from experiments.launch.job import Job
 from experiments.launch.rendered import Command, Rendered
 from lm.data import remote
-from lm.types import UserError
+from lm.types import TransientError, UserError
 
 PROGRAM = 'sbatch'
 
@@ -46,7 +46,9 @@ while kill -0 "$step" 2>/dev/null; do  # A signal has ended the wait.
 done
 
 # 143: it was told to stop before its time is over, and has saved.
-if [[ $status -eq 143 && -z $ended_by_slurm ]]; then
+# {transient}: what it could not reach may be there the next time.
+if [[ ( $status -eq 143 || $status -eq {transient} ) && -z $ended_by_slurm ]]; then
+  # It counts all restarts, whatever for, so this ends.
   if (( ${{SLURM_RESTART_COUNT:-0}} < {restarts} )); then
     scontrol requeue "$SLURM_JOB_ID"
   else
@@ -72,7 +74,7 @@ class Options:
     memory: Of each node, such as 64G; the default is all of it if the node is
       ours, else the cluster's.
     save_seconds: How long before the end of its time a run is told to save.
-    restarts: How many times it is started anew at most.
+    restarts: How many times it is started anew at most, for whatever reason.
     sbatch: Any other argument of sbatch; may be given several times.
   """
 
@@ -98,7 +100,7 @@ def check(job: Job, options: Options) -> None:
     )
   if options.gpu and options.nodes == 'cpu':
     raise UserError(
-      f'--gpu is {options.gpu!r}, but --nodes is cpu. Leave one of them away.'
+      f'--gpu is {options.gpu!r}, but --nodes is cpu. Omit one of them.'
     )
   limit = jobs.seconds(job.time_limit)
   if limit and options.save_seconds >= limit:
@@ -150,6 +152,7 @@ def script(job: Job, options: Options) -> str:
     wait=options.save_seconds,
     command=shown(jobs.argv(job, sys.executable)),
     restarts=options.restarts,
+    transient=TransientError.status,
   )
 
 
@@ -187,8 +190,9 @@ def directives(job: Job, options: Options, logs: str) -> list[str]:
   lines += [f'--mem={memory}'] if memory else []
   if job.time_limit:
     lines.append(f'--time={slurm_time(job.time_limit)}')
-    # To the run, not to the script: a second signal would kill it.
-    lines.append(f'--signal=TERM@{options.save_seconds}')
+  # To the run, not to the script: a second signal would kill it. Also without a
+  # limit of the job's own: the partition has one.
+  lines.append(f'--signal=TERM@{options.save_seconds}')
   for name in ('partition', 'account', 'qos', 'constraint'):
     if text := getattr(options, name):
       lines.append(f'--{name}={text}')

@@ -17,7 +17,7 @@ from experiments.launch import (
   tpu,
 )
 from experiments.launch.job import Job
-from lm.training import remote_run, workdir as workdirs
+from lm.training import remote_run, seeds, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 PLATFORMS: Mapping[str, types.ModuleType] = {
@@ -40,8 +40,11 @@ def resolve(to: str, job: Job, options: Any) -> dict[str, Any]:
 
 
 def check(to: str, job: Job, options: Any, config: Mapping[str, Any]) -> None:
-  """Raises UserError if a job is none for its devices or its platform."""
-  jobs.check_layout(job, config)
+  """Raises UserError if a job is none, or none for its devices or platform."""
+  if _starts(options):
+    jobs.check_config(config)
+    jobs.check_layout(job, config)
+    seeds.check(config, job.workdir)
   PLATFORMS[to].check(job, options)
 
 
@@ -66,7 +69,7 @@ def start(to: str, job: Job, options: Any) -> dict[str, Any]:
   platform, config = PLATFORMS[to], resolve(to, job, options)
   rendered.check_program(platform.PROGRAM, to)
   made = platform.render(job, options)
-  if getattr(options, 'act', 'start') != 'start':
+  if not _starts(options):
     return {'to': to, 'act': options.act, **platform.start(job, options, made)}
   there = remote_run.local_files(job.workdir)
   workdirs.check(there, config, job.allow_change)
@@ -79,3 +82,8 @@ def start(to: str, job: Job, options: Any) -> dict[str, Any]:
     told = {'to': to, **platform.start(job, options, made)}
   logging.info('%s', told)
   return told
+
+
+def _starts(options: Any) -> bool:
+  """Whether something is started, not asked of what was."""
+  return getattr(options, 'act', 'start') == 'start'

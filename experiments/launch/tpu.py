@@ -42,6 +42,8 @@ class Options:
     project: That it belongs to; if not given, gcloud's own.
     directory: Of this project on the workers, seen from the home.
     python: On the workers, seen from there.
+    gcloud: Any other argument of gcloud's ssh, such as --internal-ip; may be
+      given several times.
     act: start; or, of what was started, logs to gather them, or stop to let it
       save and end.
   """
@@ -51,6 +53,7 @@ class Options:
   project: str = ''
   directory: str = 'lm'
   python: str = '.venv/bin/python'
+  gcloud: tuple[str, ...] = ()
   act: Literal['start', 'logs', 'stop'] = 'start'
 
 
@@ -66,7 +69,7 @@ def check(job: Job, options: Options) -> None:
   if job.devices:
     raise UserError(
       f'--devices is {job.devices}, but a worker always has all of its TPUs.'
-      ' Leave it away.'
+      ' Omit it.'
     )
 
 
@@ -109,7 +112,8 @@ def ssh(options: Options, command: str, workers: str = 'all') -> Command:
   argv += [
     f'--{k}={v}' for k in ('zone', 'project') if (v := getattr(options, k))
   ]
-  return Command((*argv, f'--worker={workers}', f'--command={command}'))
+  argv += [*options.gcloud, f'--worker={workers}', f'--command={command}']
+  return Command(tuple(argv))
 
 
 def logs_of(job: Job) -> pathlib.Path:
@@ -123,6 +127,7 @@ def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
   return {
     'id': jobs.name_of(job),
     **{key: getattr(options, key) for key in ('tpu', 'zone', 'project')},
+    'gcloud': [*options.gcloud],
     'directory': options.directory,
     'logs': str(logs_of(job)),
   }
@@ -131,7 +136,8 @@ def start(job: Job, options: Options, rendered: Rendered) -> dict[str, Any]:
 def is_alive(given: Mapping[str, Any]) -> bool:
   """Returns whether the first worker still runs a job."""
   calls.check_program(PROGRAM, 'tpu')
-  options = Options(given['tpu'], given['zone'], given['project'])
+  keys = ('tpu', 'zone', 'project', 'gcloud')
+  options = Options(**{key: given[key] for key in keys if key in given})
   runs = RUNS.format(name=f'runs/launch/{given["id"]}')
   asked = (
     f'cd {shlex.quote(given["directory"])} && if {runs}; then echo alive; fi'

@@ -4,12 +4,14 @@
       --sweep=configs/sweeps/learning_rate.py --workdir=runs/rates
   python -m experiments.sweep --config=configs/gpt.py:gpt2 \\
       --sweep=configs/sweeps/learning_rate.py --workdir=runs/rates \\
+      --config.data.path='text/*.jsonl.gz' \\
       --to=slurm --devices=8 --time_limit=12:00:00
 
 The first trains one run after another on this machine; the second hands each in
 as a job of its own, and once these have ended the same command gathers them.
 What has been done is never done again. --dry_run prints the runs and what they
-take. --to=slurm --help has the flags of SLURM.
+take; --gather starts nothing, and gathers what there is. --to=slurm --help has
+the flags of SLURM.
 """
 
 import json
@@ -25,7 +27,7 @@ from absl import logging
 from experiments import cells, command, origins
 from experiments.config_file import Asked
 from experiments.launch import flags, given, rendered, start
-from experiments.launch.job import Job, argv, seconds
+from experiments.launch.job import Job, seconds
 from experiments.sweep import costs, described, gathering, optuna_search, over
 from experiments.sweep.described import Run
 from lm.comparison import results
@@ -45,6 +47,7 @@ def main(
   workdir: str,
   metric: str = 'loss',
   dry_run: bool = False,
+  gather: bool = False,
   to: Literal['local', 'slurm'] | None = None,
   **arguments: Any,
 ) -> int | None:
@@ -57,6 +60,7 @@ def main(
     workdir: Where the runs, sweep.csv and sweep.png go.
     metric: Of an evaluation, by which the best run is named.
     dry_run: Prints the runs and what they take, and does nothing.
+    gather: Starts no run, and gathers what those that were have come to.
     to: Where each run is started as a job, local or slurm; if not given, they
       are trained here.
   """
@@ -70,7 +74,7 @@ def main(
   if searches and to:
     raise UserError(
       f'--to is {to!r}, but {sweep} is searched: each run is chosen by those'
-      ' before it. Leave --to away, or use over.draw.'
+      ' before it. Omit --to, or use over.draw.'
     )
   points = optuna_search.corners(found) if searches else found
   runs = described.runs(config, points, root)
@@ -79,7 +83,7 @@ def main(
   if dry_run:
     show(found, runs)
     return None
-  if to:
+  if to and not gather:
     rendered.check_program(start.PLATFORMS[to].PROGRAM, to)
   terms = in_common(config, points)
   if searches:
@@ -87,7 +91,11 @@ def main(
   results.check_same(root, terms, 'sweep')
   with workdirs.held(root):
     if searches:
-      runs = search(found, config, root, metric)
+      asked = found._replace(trials=0) if gather else found
+      runs = search(asked, config, root, metric)
+    elif gather:
+      for run in runs:
+        waits(run)
     elif to:
       launch(to, runs, jobs)
     else:
@@ -177,7 +185,7 @@ def job_of(
   if patience := run.config['eval']['patience']:
     raise UserError(
       f'config.eval.patience is {patience}, but whether a job has ended is told'
-      ' by its last step, which that changes. Set it to 0, or leave --to away.'
+      ' by its last step, which that changes. Set it to 0, or omit --to.'
     )
   own = described.overridden(config, run.point)
   job = flags.made(Job, arguments, config=own, workdir=str(run.place))
@@ -189,24 +197,51 @@ def job_of(
 def launch(
   to: str, runs: Sequence[Run], jobs: Sequence[tuple[Job, Any]]
 ) -> None:
-  """Starts each run that has neither ended nor is under way."""
+  """Starts each run that waits for it; see `waits`."""
   for run, (job, options) in zip(runs, jobs):
-    note = given.read(job.workdir)
-    if gathering.ended(run) is not None:
-      continue
-    if note and start.PLATFORMS[note['to']].is_alive(note):
-      logging.info('%s is under way, as job %s.', run.name, note['id'])
+    if not waits(run):
       continue
     began = time.monotonic()
     status = start.start(to, job, options).get('status')
+    (run.place / cells.FAILED).unlink(missing_ok=True)  # Of the try before.
     if status in STOPPED:  # It has saved, and goes on in a later call.
       limit = seconds(job.time_limit)
       if not limit or time.monotonic() - began < limit:
         raise SystemExit(status)  # We were, and it with us.
     elif status:
-      failure = {'command': ' '.join(argv(job)), 'see': f'{run.place}/launch'}
-      run.place.mkdir(parents=True, exist_ok=True)
-      (run.place / cells.FAILED).write_text(json.dumps(failure) + '\n')
+      mark_failed(run, f'It has ended with status {status}.')
+
+
+def waits(run: Run) -> bool:
+  """Returns whether a run is to be started: it has not ended, and no job has it.
+
+  One whose job is gone before its end has failed. That is said once before it is
+  tried again: who has made a mistake would else hand it in for ever.
+  """
+  if gathering.ended(run) is not None:
+    return False
+  failed, note = run.place / cells.FAILED, given.read(str(run.place))
+  if note is None:
+    return True
+  if start.PLATFORMS[note['to']].is_alive(note):
+    logging.info('%s is under way, as job %s.', run.name, note['id'])
+    failed.unlink(missing_ok=True)  # It was started anew by other hands.
+    return False
+  if gathering.ended(run) is not None:  # While we asked.
+    return False
+  if failed.exists():
+    return True
+  mark_failed(run, f'Its job {note["id"]} is gone, and it has not ended.')
+  return False
+
+
+def mark_failed(run: Run, why: str) -> None:
+  """Notes in a workdir that its run has failed, and says so."""
+  logs = f'{run.place}/launch'
+  logging.error('%s has failed. %s See %s.', run.name, why, logs)
+  run.place.mkdir(parents=True, exist_ok=True)
+  failure = {'why': why, 'see': logs}
+  (run.place / cells.FAILED).write_text(json.dumps(failure) + '\n')
 
 
 def told(

@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments import cells, config_file, origins
 from experiments.config_file import Asked
+from experiments.launch.job import check_config
 from experiments.sweep import over
 from experiments.sweep.over import Point, Points, Range, Search
 from lm.training.sections import SECTIONS
@@ -87,6 +88,7 @@ def runs(asked: Asked, points: Points, root: pathlib.Path) -> list[Run]:
         ' them out.'
       )
     config = resolve(asked, point)
+    check_config(config)
     found.append(Run(name, point, config, root / 'runs' / name))
   return found
 

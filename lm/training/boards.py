@@ -150,6 +150,7 @@ PACKAGES = {
   'wandb': 'wandb',
   'mlflow': 'mlflow-skinny',
 }
+KEYLESS = ('offline', 'dryrun', 'disabled')  # Modes of W&B that send nothing.
 
 
 class Boards:
@@ -175,18 +176,28 @@ class Boards:
       try:
         show(board)
       except Exception as error:  # Whatever its network or its disk has.
-        logging.warning(
-          'From here on the run is not shown on %s: %r. It goes on, and'
-          ' metrics.jsonl has it all.',
-          name,
-          error,
-        )
+        _give_up(name, error)
         del self._boards[name]
 
 
+def _give_up(name: str, error: Exception) -> None:
+  logging.warning(
+    'From here on the run is not shown on %s: %r. It goes on, and metrics.jsonl'
+    ' has it all.',
+    name,
+    error,
+  )
+
+
 def open_all(names: Sequence[str], workdir: pathlib.Path, start: int) -> Boards:
-  """Returns the boards of a run, which go on after step `start`."""
-  return Boards({name: BOARDS[name](workdir, start) for name in names})
+  """Returns the boards of a run that open; they go on after step `start`."""
+  opened = {}
+  for name in names:
+    try:
+      opened[name] = BOARDS[name](workdir, start)
+    except Exception as error:  # A server that cannot be reached, or refuses.
+      _give_up(name, error)
+  return Boards(opened)
 
 
 def check(names: Sequence[str]) -> None:
@@ -209,7 +220,7 @@ def state(name: str) -> str:
   """Returns what a run would find that is to be shown on a board."""
   if not installed(name):
     return f'not installed: pip install {PACKAGES[name]}'
-  if name == 'wandb' and 'WANDB_MODE' not in os.environ:
+  if name == 'wandb' and os.environ.get('WANDB_MODE') not in KEYLESS:
     netrc = pathlib.Path('~/.netrc').expanduser()
     known = netrc.exists() and 'wandb' in netrc.read_text()
     if not known and 'WANDB_API_KEY' not in os.environ:

@@ -108,6 +108,42 @@ def test_a_run_goes_on_without_a_board_that_fails(tmp_path):
   assert b'train/loss' in file.read_bytes() and b'Once' in file.read_bytes()
 
 
+def test_a_run_goes_on_without_a_board_that_does_not_open(
+  workdir, monkeypatch, caplog
+):
+  class Unreachable(boards.TensorBoard):
+    def __init__(self, workdir, start):
+      raise ConnectionError('no route to 10.0.0.1')
+
+  monkeypatch.setitem(boards.BOARDS, 'mlflow', Unreachable)
+  opened = boards.open_all(('mlflow', 'tensorboard'), workdir, 0)
+  opened.scalars(1, {'train/loss': 2.0})
+  opened.close()
+  assert 'is not shown on mlflow' in caplog.text
+  assert 'no route to 10.0.0.1' in caplog.text
+  [file] = (workdir / 'tensorboard').iterdir()
+  assert b'train/loss' in file.read_bytes()
+
+
+@pytest.mark.peers
+@pytest.mark.slow
+def test_a_run_goes_on_without_a_server_that_cannot_be_reached(
+  workdir, monkeypatch, caplog
+):
+  pytest.importorskip('mlflow')
+  wandb = pytest.importorskip('wandb')
+  monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://127.0.0.1:9')
+  monkeypatch.setenv('MLFLOW_HTTP_REQUEST_MAX_RETRIES', '0')
+  monkeypatch.setenv('WANDB_MODE', 'online')
+  monkeypatch.setenv('WANDB_BASE_URL', 'http://127.0.0.1:9')
+  monkeypatch.setenv('WANDB_API_KEY', 'a' * 40)
+  monkeypatch.setenv('WANDB_INIT_TIMEOUT', '1')
+  boards.open_all(('mlflow', 'wandb'), workdir, 0).close()
+  wandb.teardown()
+  assert 'is not shown on mlflow' in caplog.text
+  assert 'is not shown on wandb' in caplog.text
+
+
 def test_tensorboard_shows_pictures(tmp_path):
   board = boards.TensorBoard(tmp_path, 0)
   picture = tmp_path / 'loss.png'
@@ -128,5 +164,10 @@ def test_the_doctor_says_which_will_work(monkeypatch, tmp_path):
   assert boards.state('wandb').startswith('without a key: wandb login')
   monkeypatch.setenv('WANDB_API_KEY', 'a')
   assert boards.state('wandb') == 'works: online'
-  monkeypatch.setenv('WANDB_MODE', 'offline')
-  assert boards.state('wandb') == 'works: offline'
+  monkeypatch.setenv('WANDB_MODE', 'online')
+  assert boards.state('wandb') == 'works: online'
+  monkeypatch.delenv('WANDB_API_KEY')
+  assert boards.state('wandb').startswith('without a key: wandb login')
+  for mode in ('offline', 'disabled', 'dryrun'):
+    monkeypatch.setenv('WANDB_MODE', mode)
+    assert boards.state('wandb') == f'works: {mode}'

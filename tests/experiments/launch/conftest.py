@@ -3,6 +3,7 @@
 import os
 import pathlib
 import stat
+import subprocess
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ from experiments.config_file import Asked
 from experiments.launch.job import Job
 
 ROOT = pathlib.Path(__file__).parents[3]
+SHELLCHECK = pathlib.Path(sys.executable).with_name('shellcheck')
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,20 @@ def make_job(tmp_path):
     return Job(Asked(config, dict(overrides)), **fields)
 
   return make
+
+
+@pytest.fixture
+def shellcheck():
+  """Returns what says what shellcheck finds in a script."""
+
+  def check(script, *more):
+    # SC2016: what stands in single quotes was typed so, and stays so.
+    argv = [SHELLCHECK, '--exclude=SC2016', *more, '-']
+    done = subprocess.run(argv, input=script, capture_output=True, text=True)
+    assert bool(done.stdout) == bool(done.returncode), done.stderr
+    return done.stdout
+
+  return check
 
 
 @pytest.fixture

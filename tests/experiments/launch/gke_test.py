@@ -15,6 +15,7 @@ from lm.types import UserError
 SCHEMAS = pathlib.Path(__file__).parents[2] / 'fixtures/schemas'
 IMAGE = 'europe-docker.pkg.dev/p/r/lm:1'
 GPU = {'image': IMAGE, 'accelerator': 'nvidia-h100-80gb'}
+SIXTEEN = {'batch_size': '16'}  # Rows, for as many devices.
 XPK = {'image': IMAGE, 'xpk': 'mine', 'device': 'h100-80gb-8'}
 TPU = {
   'image': IMAGE,
@@ -40,7 +41,9 @@ def validator():
 
 @pytest.fixture
 def job(make_job):
-  return make_job(workdir='gs://bucket/run', hosts=4, devices=4)
+  return make_job(
+    workdir='gs://bucket/run', hosts=4, devices=4, overrides=SIXTEEN
+  )
 
 
 def complaints(validator, manifest):
@@ -176,13 +179,24 @@ def test_who_has_made_a_mistake_is_not_started_again(job):
   }
   [exits] = pods(manifest)['podFailurePolicy']['rules']
   assert exits['onExitCodes']['values'] == [2]  # Of a user's mistake.
+  # xpk is told the others: "1,3-5" are 1, 3, 4 and 5, beside 42 and 127-255.
+  [command] = gke.render(job, gke.Options(**XPK)).commands
+  [flag] = [w for w in command.argv if w.startswith('--restart-on-exit-codes=')]
+  named = {42, *range(127, 256)}
+  for part in flag.partition('=')[2].split(','):
+    first, _, last = part.partition('-')
+    named |= {*range(int(first), int(last or first) + 1)}
+  assert named == {*range(1, 256)} - {2}
+  assert len(named) <= 255  # As many as Kubernetes takes.
   assert (
     pods(manifest)['template']['spec']['terminationGracePeriodSeconds'] == 33
   )
 
 
 def test_xpk_is_called_with_what_it_knows(make_job):
-  job = make_job(workdir='gs://b/run', hosts=2, devices=8, env=['A=1'])
+  job = make_job(
+    workdir='gs://b/run', hosts=2, devices=8, env=['A=1', 'B=$(HOME)']
+  )
   options = gke.Options(image=IMAGE, xpk='mine', device='h100-80gb-8')
   [command] = gke.render(job, options).commands
   assert command.argv[:3] == ('xpk', 'workload', 'create')
@@ -192,7 +206,10 @@ def test_xpk_is_called_with_what_it_knows(make_job):
   assert given['--device-type'] == 'h100-80gb-8'
   assert given['--docker-image'] == IMAGE
   assert shlex.split(given['--command']) == [*jobs.argv(job)]
-  assert given['A'] == 'A=1'
+  assert given['A'] == 'A=1' and given['B'] == 'B=$$(HOME)'
+  assert '--spot' not in given
+  [command] = gke.render(job, gke.Options(**XPK, spot=True)).commands
+  assert command.argv.count('--spot') == 1
   assert given['JAX_PROCESS_ID'] == 'JAX_PROCESS_ID=$(NODE_RANK)'
   for device in ('v5litepod-16', 'tpu7x-8'):
     options = gke.Options(image=IMAGE, xpk='mine', device=device)
@@ -212,14 +229,27 @@ esac
 """
 
 
-def test_a_jobset_is_created_unless_one_is_there(
-  make_job, programs, elsewhere, tmp_path, monkeypatch
-):
-  job = make_job(workdir=(tmp_path / 'bucket').as_uri(), hosts=4, devices=4)
+@pytest.fixture
+def job_elsewhere(make_job, elsewhere, tmp_path, monkeypatch):
+  """A job whose workdir, at a URL, is on this machine."""
   monkeypatch.setenv('LM_CACHE', str(tmp_path / 'cache'))
-  state = tmp_path / 'state'
-  monkeypatch.setenv('STATE', str(state))
-  state.write_text('')
+  bucket = (tmp_path / 'bucket').as_uri()
+  return make_job(workdir=bucket, hosts=4, devices=4, overrides=SIXTEEN)
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+  """What the cluster has: a JobSet as JSON, or nothing."""
+  path = tmp_path / 'state'
+  monkeypatch.setenv('STATE', str(path))
+  path.write_text('')
+  return path
+
+
+def test_a_jobset_is_created_unless_one_is_there(
+  job_elsewhere, programs, state, monkeypatch
+):
+  job = job_elsewhere
   calls = programs('kubectl', KUBECTL)
   told = start.start('gke', job, gke.Options(**GPU))
   assert told == {'to': 'gke', 'id': jobs.name_of(job), 'namespace': 'default'}
@@ -251,24 +281,59 @@ def test_a_jobset_is_created_unless_one_is_there(
     ({'hosts': 2}, TPU, '4x4 is of 16 chips, but --hosts=2 with --devices=4'),
     ({'workdir': 'runs/a'}, GPU, 'which is gone with the pod'),
     ({}, {'image': IMAGE, 'xpk': 'mine'}, '--device cannot be left out'),
-    ({}, XPK | {'spot': True}, '--spot cannot be given with --xpk'),
+    ({}, XPK | {'queue': 'lm'}, '--queue cannot be given with --xpk'),
     (
       {'time_limit': '1:00:00'},
       XPK | {'namespace': 'a'},
       '--namespace and --time_limit cannot be given',
     ),
-    ({'overrides': {'data.path': "it's"}}, XPK, 'xpk puts the command'),
-    ({'env': ['A="b"']}, XPK, 'xpk puts the command'),
+    (
+      {'overrides': SIXTEEN | {'data.source': 'text', 'data.path': "it's"}},
+      XPK,
+      'xpk puts .* the command .*--config.data.path=it',
+    ),
+    ({'env': ['A="b"']}, XPK, 'xpk puts variables.*: A="b"'),
+    ({'env': ['A="b"']}, XPK | {'device': 'v5litepod-16'}, ': A="b"'),
+    ({'env': ['A=b\\']}, XPK | {'device': 'v5litepod-16'}, 'xpk puts'),
     ({}, GPU | {'save_seconds': 0}, '--save_seconds is 0'),
   ],
 )
 def test_what_a_cluster_cannot_do_is_said(make_job, fields, options, message):
   defaults = {'workdir': 'gs://bucket/run', 'hosts': 4, 'devices': 4}
+  defaults['overrides'] = SIXTEEN
   job = make_job(**defaults | fields)
   with pytest.raises(UserError, match=message):
     start.show('gke', job, gke.Options(**options))
 
 
-def test_a_machine_without_kubectl_is_told(job, programs):
+@pytest.mark.parametrize('options', [GPU, XPK], ids=['kubectl', 'xpk'])
+def test_a_machine_without_kubectl_is_told(job, programs, options):
+  programs('xpk')
   with pytest.raises(UserError, match='There is no kubectl on this machine'):
-    start.start('gke', job, gke.Options(**GPU))
+    start.start('gke', job, gke.Options(**options))
+
+
+# Whether there is a JobSet of that name it finds out itself, and asks.
+XPK_STUB = """
+[[ "$1 $2" == 'workload create' ]] || exit 9
+[[ -s $STATE ]] && read -r -p 'overwrite it? '
+echo '{"status": {}}' >"$STATE"
+"""
+
+
+def test_xpk_is_started_once_what_has_ended_is_out_of_its_way(
+  job_elsewhere, programs, state
+):
+  deleted = programs('kubectl', KUBECTL + '[[ $2 != delete ]] || : >"$STATE"')
+  with pytest.raises(UserError, match='There is no xpk on this machine'):
+    start.start('gke', job_elsewhere, gke.Options(**XPK))
+  created = programs('xpk', XPK_STUB)
+  told = start.start('gke', job_elsewhere, gke.Options(**XPK))
+  assert told['id'] == jobs.name_of(job_elsewhere)
+  with pytest.raises(UserError, match='which is still there'):
+    start.start('gke', job_elsewhere, gke.Options(**XPK))
+  assert 'delete' not in deleted.read_text().split()
+  state.write_text(json.dumps({'status': {'terminalState': 'Failed'}}))
+  start.start('gke', job_elsewhere, gke.Options(**XPK))
+  assert deleted.read_text().split().count('delete') == 1
+  assert created.read_text().split().count('create') == 2

@@ -2,17 +2,19 @@
 
 import inspect
 import pathlib
+import re
 from typing import Any
 
 import pytest
 
-from experiments import command, train
+from experiments import command, config_file, train
 from experiments.launch import (
   __main__ as door,
   flags,
   job as jobs,
   local,
   settings,
+  slurm,
   start,
 )
 from experiments.launch.job import Job
@@ -117,6 +119,8 @@ def test_a_time_limit_is_read(text, seconds):
     ({'model.num_layer': '3'}, 'Did you mean config.model.num_layers?'),
     ({'parallel.fsdp': '3'}, 'are 8 devices, but config.parallel is data -1 x'),
     ({'parallel.data': '2'}, 'Let their product be 8'),
+    ({'batch_size': '12'}, 'batch_size is 12, .* Set it to a multiple of 8'),
+    ({'microbatches': '0'}, 'by config.microbatches 0'),
   ],
 )
 def test_a_config_that_cannot_run_there_is_refused(
@@ -126,6 +130,94 @@ def test_a_config_that_cannot_run_there_is_refused(
   with pytest.raises(UserError, match=message):
     start.start('local', job, start.PLATFORMS['local'].Options())
   assert not pathlib.Path(job.workdir).exists()
+
+
+MIXED = {'data.source': 'mixture'}
+
+
+@pytest.mark.parametrize(
+  ('config', 'overrides'),
+  [
+    ('gpt.py:gpt2', {}),
+    ('gpt.py:gpt2', {'data.path': '', 'data.packing': 'rows'}),
+    ('gpt.py:gpt2', {'data.mixture': 'text:a.txt@1'}),
+    ('gpt.py:gpt2', MIXED),
+    ('gpt.py:gpt2', MIXED | {'data.mixture': 'dialogues@1,jsonl@1'}),
+    ('gpt.py:gpt2', MIXED | {'data.mixture': 'dialogues@1,text:a.txt'}),
+    ('gpt.py:gpt2', MIXED | {'data.mixture': 'dialogues@1,books:a.txt@1'}),
+    ('gpt.py:debug', {'data.path': 'a.txt'}),
+    ('gpt.py:debug', {'seeds': '0'}),
+    ('gpt.py:debug', {'optimizer.warmup_steps': '20'}),
+    ('gpt.py:debug', {'optimizer.rates': 'a'}),
+    ('gpt.py:debug', {'lora.rank': '-1'}),
+    ('gpt.py:debug', {'log.profile': '10'}),
+    ('gpt.py:debug', {'short_steps': '-1'}),
+    ('gpt.py:debug', {'checkpoint.best': 'loss', 'eval.every': '7'}),
+    ('classification.py', {}),
+  ],
+)
+def test_what_train_refuses_is_not_handed_in(
+  make_job, programs, config, overrides
+):
+  handed_in = programs('sbatch', 'echo 42')
+  job = make_job(config=f'configs/{config}', overrides=overrides, devices=8)
+  resolved = config_file.load(*job.config, SECTIONS).to_dict()
+  with pytest.raises(UserError) as refused:
+    train.run(resolved, job.workdir)
+  with pytest.raises(UserError, match=f'^{re.escape(str(refused.value))}$'):
+    start.start('slurm', job, slurm.Options())
+  assert not handed_in.exists()
+
+
+def test_records_are_asked_for_whose_tokenizer_only_the_job_sees(make_job):
+  overrides = {'data.tokenizer': '/only/there'}
+  job = make_job(config='configs/classification.py', overrides=overrides)
+  with pytest.raises(UserError, match=r'config\.data\.train is empty'):
+    start.show('local', job, local.Options())
+
+
+@pytest.mark.parametrize(
+  ('config', 'overrides'),
+  [
+    ('gpt.py:gpt2', {'data.path': '/only/there/*.jsonl.gz'}),
+    ('gpt.py:gpt2', {'data.path': 'gs://nobody/text/*.jsonl.gz'}),
+    (
+      'gpt.py:gpt2',
+      MIXED | {'data.mixture': 'text:/only/there/*.txt@0.5,dialogues@0.5'},
+    ),
+    (
+      'classification.py',
+      {'data.train': '/only/there.tsv', 'data.tokenizer': '/only/there'},
+    ),
+  ],
+)
+def test_data_that_only_the_job_sees_is_not_looked_for(
+  make_job, programs, config, overrides
+):
+  programs('sbatch', 'echo 42')
+  job = make_job(config=f'configs/{config}', overrides=overrides, devices=8)
+  assert start.start('slurm', job, slurm.Options())['id'] == '42'
+
+
+def test_a_batch_is_divided_by_what_is_known_of_the_devices(make_job):
+  def check(devices, **fields):
+    fields = {key.replace('__', '.'): value for key, value in fields.items()}
+    job = make_job(overrides={'batch_size': '24', **fields}, devices=devices)
+    start.show('local', job, local.Options())
+
+  check(0, parallel__fsdp='8')  # Of data it is not known.
+  check(4, microbatches='3', parallel__kind='pmap')
+  for devices, fields in (
+    (0, {'parallel__fsdp': '16'}),
+    (0, {'parallel__fsdp': '8', 'microbatches': '2'}),
+    (16, {}),
+    (16, {'parallel__fsdp': '16'}),
+    (16, {'parallel__kind': 'pmap'}),
+    (4, {'microbatches': '4', 'parallel__kind': 'pmap'}),
+  ):
+    with pytest.raises(UserError, match='Set it to a multiple of 16'):
+      check(devices, **fields)
+  check(16, parallel__tensor='2')
 
 
 def test_a_workdir_with_another_run_is_refused(make_job, tmp_path):

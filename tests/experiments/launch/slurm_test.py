@@ -14,8 +14,6 @@ from experiments.launch import given, job as jobs, slurm, start
 from lm.training import workdir as workdirs
 from lm.types import UserError
 
-SHELLCHECK = pathlib.Path(sys.executable).with_name('shellcheck')
-
 
 @pytest.fixture
 def job(make_job):
@@ -50,6 +48,12 @@ def test_the_script_asks_for_what_the_job_is(job, tmp_path):
   assert not any(line.startswith(('--qos', '--constraint')) for line in asked)
 
 
+def test_the_limit_of_a_partition_is_announced_as_well(make_job):
+  asked = directives(slurm.script(make_job(devices=4), slurm.Options()))
+  assert '--signal=TERM@120' in asked
+  assert not any(line.startswith('--time') for line in asked)
+
+
 def test_a_share_of_a_node_is_asked_for_twice(job):
   script = slurm.script(job, slurm.Options(cpus=8, memory='32G'))
   asked = directives(script)
@@ -60,7 +64,9 @@ def test_a_share_of_a_node_is_asked_for_twice(job):
 
 
 @pytest.mark.parametrize('nodes', ['gpu', 'cpu'])
-def test_shellcheck_finds_nothing_in_the_script(make_job, nodes, tmp_path):
+def test_shellcheck_finds_nothing_in_the_script(
+  make_job, shellcheck, nodes, tmp_path
+):
   job = make_job(
     workdir=str(tmp_path / "it's a $run"),
     overrides={'data.path': 'text/*.txt', 'log.sample_prompt': '`x` "y"'},
@@ -68,14 +74,7 @@ def test_shellcheck_finds_nothing_in_the_script(make_job, nodes, tmp_path):
     env=['A=b c', "B='"],
   )
   script = slurm.script(job, slurm.Options(nodes=nodes))
-  # SC2016: what stands in single quotes was typed so, and stays so.
-  done = subprocess.run(
-    [SHELLCHECK, '--exclude=SC2016', '-'],
-    input=script,
-    capture_output=True,
-    text=True,
-  )
-  assert done.stdout == '' and done.returncode == 0
+  assert shellcheck(script) == ''
 
 
 def test_a_process_gets_the_words_that_were_typed(make_job, programs, tmp_path):
@@ -107,9 +106,13 @@ def test_a_process_gets_the_words_that_were_typed(make_job, programs, tmp_path):
     (143, 0, True),
     (143, 2, True),
     (143, 3, False),
+    (75, 0, True),
+    (75, 2, True),
+    (75, 3, False),
+    (2, 0, False),
   ],
 )
-def test_a_run_that_was_told_to_stop_asks_for_another_sitting(
+def test_a_run_that_may_go_on_asks_for_another_sitting(
   job, programs, monkeypatch, ends_with, restarts, requeued
 ):
   programs('srun', f'exit {ends_with}')

@@ -19,8 +19,10 @@ GCLOUD = """
 import os, pathlib, subprocess, sys
 words = sys.argv[1:]
 assert words[:4] == ['compute', 'tpus', 'tpu-vm', 'ssh'], words
-assert not sys.stdin.read() and words.count('--quiet') == 1, words
-words.remove('--quiet')
+assert not sys.stdin.read(), words
+for bare in ('--quiet', '--internal-ip'):
+  assert words.count(bare) == 1, words
+  words.remove(bare)
 flags = dict(word[2:].split('=', 1) for word in words[4:] if word[:2] == '--')
 assert [w for w in words[4:] if w[:2] != '--'] == ['my-tpu'], words
 known = {'zone', 'project', 'worker', 'command', 'output-directory'}
@@ -49,7 +51,11 @@ echo "$PWD A=$A $*"
 trap 'echo saved; exit 143' TERM
 for i in {1..600}; do sleep 0.05; done
 """
-OPTIONS = {'tpu': 'my-tpu', 'zone': 'us-central2-b'}
+OPTIONS = {
+  'tpu': 'my-tpu',
+  'zone': 'us-central2-b',
+  'gcloud': ('--internal-ip',),
+}
 
 
 @pytest.fixture
@@ -70,7 +76,10 @@ def job(make_job, tmp_path, monkeypatch):
   monkeypatch.setenv('LM_CACHE', str(tmp_path / 'cache'))
   there = (tmp_path / 'bucket/run').as_uri()
   return make_job(
-    workdir=there, hosts=2, env=["A=it's"], overrides={'data.path': 'a b/*.txt'}
+    workdir=there,
+    hosts=2,
+    env=["A=it's"],
+    overrides={'data.source': 'text', 'data.path': 'a b/*.txt'},
   )
 
 
@@ -91,7 +100,8 @@ def test_it_starts_goes_on_by_itself_is_asked_and_stops(workers, job, tmp_path):
   assert logs(gathered) == [
     f"{workers}/{worker}/lm A=it's -m experiments.train"
     f' --config=configs/gpt.py:debug --workdir={job.workdir}'
-    ' --config.hosts.expected_processes=2 --config.data.path=a b/*.txt\n'
+    ' --config.hosts.expected_processes=2 --config.data.source=text'
+    ' --config.data.path=a b/*.txt\n'
     for worker in '01'
   ]
   with pytest.raises(UserError, match='which is still there'):
@@ -140,6 +150,32 @@ def test_the_end_of_the_time_is_one_signal(make_job):
   job = make_job(workdir='gs://bucket/run', time_limit='1:00:00')
   text = tpu.said(tpu.START, job, tpu.Options(**OPTIONS))
   assert 'timeout --foreground --signal=TERM 3600 .venv/bin/python' in text
+
+
+@pytest.mark.parametrize('act', ['start', 'logs', 'stop'])
+def test_shellcheck_finds_nothing_in_what_a_worker_is_told(
+  make_job, shellcheck, act
+):
+  job = make_job(
+    workdir="gs://bucket/it's a $run",
+    time_limit='1:00:00',
+    overrides={'log.sample_prompt': '`x` "y"'},
+    env=['A=b c', "B='"],
+  )
+  options = tpu.Options(**OPTIONS, directory='a folder', act=act)
+  [command] = tpu.render(job, options).commands
+  [text] = [w for w in command.argv if w.startswith('--command=')]
+  assert shellcheck(text.removeprefix('--command='), '--shell=bash') == ''
+
+
+def test_what_has_started_is_asked_without_the_words_that_started_it(
+  make_job, capsys
+):
+  job = make_job(config='configs/gpt.py:gpt2-xl', workdir='gs://bucket/run')
+  for act in ('logs', 'stop'):
+    start.show('tpu', job, tpu.Options(**OPTIONS, act=act))
+  with pytest.raises(UserError, match=r'data\.path is empty'):
+    start.show('tpu', job, tpu.Options(**OPTIONS))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,12 @@ from experiments.config_file import Asked
 from experiments.sweep import __main__ as sweep, optuna_search, over
 from lm.types import UserError
 
-FIELDS = {'num_steps': '4', 'optimizer.warmup_steps': '1', 'eval.every': '1'}
+FIELDS = {
+  'num_steps': '4',
+  'optimizer.warmup_steps': '1',
+  'optimizer.end_learning_rate': '0',
+  'eval.every': '1',
+}
 DEBUG = Asked('configs/gpt.py:debug', FIELDS)
 RATE = 'over.log_uniform("optimizer.learning_rate", 1e-5, 1e-1)'
 
@@ -46,6 +51,17 @@ def test_it_finds_what_is_best_and_goes_on_with_more_trials(
   # The best of 16 that know of each other; the stub's optimum is at 1e-3.
   assert best['loss'] < 0.25 + 0.5
   assert 10**-3.5 < best['config.optimizer.learning_rate'] < 10**-2.5
+
+
+def test_what_was_found_is_gathered_and_no_more_is_trained(
+  trained, write, tmp_path, capsys
+):
+  root = tmp_path / 'runs'
+  sweep.main(DEBUG, write(f'over.search(3, {RATE}, prune=False)'), str(root))
+  more = write(f'over.search(9, {RATE}, prune=False)')
+  sweep.main(DEBUG, more, str(root), gather=True)
+  told = json.loads(capsys.readouterr().out.splitlines()[-1])
+  assert told['runs'] == {'ended': 3} and starts(root) == [1] * 3
 
 
 def test_one_that_is_cut_off_is_gone_on_with(
@@ -84,12 +100,12 @@ def test_what_is_hopeless_is_stopped_and_marked(
   trained, write, tmp_path, monkeypatch, capsys
 ):
   root = tmp_path / 'runs'
-  # The first two are good; then comes the worst that there is.
+  # The first two are good; then come the worst and the best that there are.
   open_study = optuna_search.open_study
 
   def open_with_queue(*arguments):
     study = open_study(*arguments)
-    for rate in (1e-3, 1.2e-3, 1e-5, 1.001e-3):
+    for rate in (1.001e-3, 1.2e-3, 1e-5, 1e-3):
       if len(study.get_trials()) < 4:
         study.enqueue_trial({'optimizer.learning_rate': rate})
     return study

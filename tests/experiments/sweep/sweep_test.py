@@ -22,7 +22,12 @@ from lm.types import UserError
 
 ROOT = pathlib.Path(__file__).parents[3]
 DEBUG = Asked(
-  'configs/gpt.py:debug', {'num_steps': '4', 'optimizer.warmup_steps': '1'}
+  'configs/gpt.py:debug',
+  {
+    'num_steps': '4',
+    'optimizer.warmup_steps': '1',
+    'optimizer.end_learning_rate': '0',
+  },
 )
 SIX = (
   'over.product(over.values("optimizer.learning_rate", 1e-4, 1e-3, 1e-2),'
@@ -172,14 +177,17 @@ def test_one_that_fails_is_told_and_tried_again(
     ('over.uniform("seed", 0, 9)', {}, 'over.draw.COUNT'),
     ('[]', {}, 'is to be a list of points'),
     ('None', {}, 'is to be a list of points'),
+    ('over.values("data.source", "jsonl")', {}, r'data\.path is empty'),
+    ('over.values("optimizer.warmup_steps", 1, 20)', {}, 'warmup_steps is 20'),
   ],
 )
+@pytest.mark.parametrize('dry_run', [False, True])
 def test_what_cannot_be_swept_is_refused_before_anything_starts(
-  trained, write, tmp_path, returned, overrides, message
+  trained, write, tmp_path, returned, overrides, message, dry_run
 ):
-  root = tmp_path / 'runs'
+  root, asked = tmp_path / 'runs', Asked(DEBUG.path, overrides)
   with pytest.raises(UserError, match=message):
-    sweep.main(Asked(DEBUG.path, overrides), write(returned), str(root))
+    sweep.main(asked, write(returned), str(root), dry_run=dry_run)
   assert not root.exists()
 
 
@@ -229,21 +237,50 @@ def test_a_dry_run_counts_what_all_of_it_takes(write, tmp_path, capsys):
   assert len(told['runs']) == 2
 
 
-def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
-  root, path = tmp_path / 'runs', write(SIX)
-  asked, alive = [], {}
+class Cluster:
+  """Takes every job, and runs none.
 
-  def start(to, job, options):
-    asked.append((to, job.config.overrides, options.partition, job.devices))
-    note = {'to': to, 'id': str(len(asked))}
+  Attributes:
+    asked: What it was given, in that order.
+    alive: The workdirs of the jobs that it has, by their numbers.
+  """
+
+  def __init__(self):
+    self.asked, self.alive = [], {}
+
+  def start(self, to, job, options):
+    self.asked.append(
+      (to, job.config.overrides, options.partition, job.devices)
+    )
+    note = {'to': to, 'id': str(len(self.asked))}
     sweep.given.write(job.workdir, note)
-    alive[note['id']] = pathlib.Path(job.workdir)
+    self.alive[note['id']] = pathlib.Path(job.workdir)
     return note
 
-  monkeypatch.setattr(launches, 'start', start)
+
+@pytest.fixture
+def cluster(trained, monkeypatch):
+  """What stands for SLURM."""
+  found = Cluster()
+  monkeypatch.setattr(launches, 'start', found.start)
   slurm = launches.PLATFORMS['slurm']
-  monkeypatch.setattr(slurm, 'is_alive', lambda note: note['id'] in alive)
+  monkeypatch.setattr(slurm, 'is_alive', lambda note: note['id'] in found.alive)
   monkeypatch.setattr(slurm, 'PROGRAM', sys.executable)
+  return found
+
+
+def put_evaluation(place, step, saved=False):
+  """Leaves in a workdir what a run does that was evaluated at a step."""
+  line = {'step': step, 'split': 'eval', 'loss': 0.5}
+  (place / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+  if saved:
+    (place / f'checkpoints/{step}').mkdir(parents=True)
+    (place / f'checkpoints/{step}/sums.json').write_text('{}')
+
+
+def test_each_run_becomes_a_job(cluster, write, tmp_path, capsys):
+  root, path = tmp_path / 'runs', write(SIX)
+  asked, alive = cluster.asked, cluster.alive
   arguments = {'to': 'slurm', 'partition': 'big', 'devices': 8}
   sweep.main(DEBUG, path, str(root), **arguments)
   assert len(asked) == 6 and said(capsys)['runs'] == {'new': 6}
@@ -254,20 +291,67 @@ def test_each_run_becomes_a_job(trained, write, tmp_path, monkeypatch, capsys):
     8,
   )
   # One has ended, one was cut off, the others are under way.
-  ended = alive.pop('1')
-  line = {'step': 4, 'split': 'eval', 'loss': 0.5}
-  (ended / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
-  (ended / 'checkpoints/4').mkdir(parents=True)
-  (ended / 'checkpoints/4/sums.json').write_text('{}')
+  put_evaluation(alive.pop('1'), 4, saved=True)
   cut_off = alive.pop('2')
-  line['step'] = 2
-  (cut_off / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
-  sweep.main(DEBUG, path, str(root), **arguments)
-  assert len(asked) == 7
-  assert asked[6][1]['seed'] == '1'
+  put_evaluation(cut_off, 2)
+  assert sweep.main(DEBUG, path, str(root), **arguments) == 1
   told = said(capsys)
-  assert told['runs'] == {'ended': 1, 'begun': 1, 'new': 4}
+  assert told['runs'] == {'ended': 1, 'failed': 1, 'new': 4}
   assert told['best']['loss'] == 0.5
+  assert len(asked) == 6
+  assert 'job 2 is gone' in (cut_off / 'failed.json').read_text()
+  # That was said, so it is tried again.
+  assert sweep.main(DEBUG, path, str(root), **arguments) is None
+  assert said(capsys)['runs'] == {'ended': 1, 'begun': 1, 'new': 4}
+  assert len(asked) == 7 and asked[6][1]['seed'] == '1'
+  put_evaluation(alive.pop('7'), 4, saved=True)
+  assert sweep.main(DEBUG, path, str(root), **arguments) is None
+  assert said(capsys)['runs'] == {'ended': 2, 'new': 4} and len(asked) == 7
+
+
+def test_what_there_is_can_be_gathered_and_nothing_started(
+  cluster, write, tmp_path, capsys
+):
+  root, path = tmp_path / 'runs', write('over.values("seed", 0, 1, 2)')
+  whole = (DEBUG, path, str(root))
+  assert sweep.main(*whole, gather=True) is None
+  assert said(capsys)['runs'] == {'new': 3} and not starts(root)
+  arguments = {'to': 'slurm', 'devices': 8}
+  sweep.main(*whole, **arguments)
+  put_evaluation(cluster.alive.pop('1'), 4, saved=True)
+  cluster.alive.pop('2')
+  capsys.readouterr()
+  for more in ({}, arguments, {}):  # However often, and however it is asked.
+    assert sweep.main(*whole, gather=True, **more) == 1
+    assert said(capsys)['runs'] == {'ended': 1, 'failed': 1, 'new': 1}
+  assert [row['status'] for row in table(root)] == ['ended', 'failed', 'new']
+  assert len(cluster.asked) == 3 and not starts(root)
+  # By other hands it was started anew.
+  cluster.alive['2'] = root / 'runs/seed=1'
+  assert sweep.main(*whole, gather=True) is None
+  assert said(capsys)['runs'] == {'ended': 1, 'new': 2}
+
+
+def test_two_calls_hand_in_no_job_twice_that_fails_at_once(
+  trained, write, tmp_path, monkeypatch, capsys
+):
+  for name, body in (('sbatch', 'echo x >>"$0.calls"; echo 7'), ('squeue', '')):
+    program = tmp_path / 'bin' / name
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\n{body}\n')
+    program.chmod(0o755)
+  monkeypatch.setenv('PATH', f'{program.parent}:{os.environ["PATH"]}')
+  root, path = tmp_path / 'runs', write('over.values("seed", 0, 1, 2, 3)')
+  told = []
+  for _ in range(3):
+    status = sweep.main(DEBUG, path, str(root), to='slurm', devices=8)
+    calls = (tmp_path / 'bin/sbatch.calls').read_text().count('x')
+    told.append((status, said(capsys)['runs'], calls))
+  assert told == [
+    (None, {'new': 4}, 4),
+    (1, {'failed': 4}, 4),
+    (None, {'new': 4}, 8),
+  ]
 
 
 @pytest.mark.parametrize('dry_run', [False, True])
