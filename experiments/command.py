@@ -17,6 +17,7 @@ as `config_file.Asked`, it is passed on as it was typed.
 import argparse
 import inspect
 import json
+import os
 import pathlib
 import re
 import sys
@@ -61,6 +62,9 @@ def run(
   except KeyboardInterrupt:
     print('Interrupted.', file=sys.stderr)
     status = 130
+  except BrokenPipeError:  # Whoever reads, such as head, has read enough.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = 0
   sys.exit(status)
 
 

@@ -213,8 +213,9 @@ def run(
     for each in study.variants
     if any(variant is each for variant, _ in chosen)
   }
-  for variant, seed in chosen:
+  for number, (variant, seed) in enumerate(chosen, 1):
     rate = rates[variant.name]
+    logging.info('Run %d of %d.', number, len(chosen))
     if rate is not None or not study.tuning.learning_rates:
       fields = equal.overrides(study, plan.terms[variant.name], rate, seed)
       run_cell(study, variant, fields, data, root)
@@ -354,6 +355,7 @@ def tune(
     if best is not None:
       with atomic.new_file(path) as part:
         part.write_text(json.dumps(best))
+    logging.info('Losses of %s by learning rate: %s.', variant.name, losses)
     return best
 
 
@@ -376,8 +378,10 @@ def run_cell(
 ) -> None:
   """Trains, scores and fine-tunes one run; the report lists what fails."""
   cell = results.cell_of(root, variant.name, fields['seed'])
-  if cells.train(variant, fields, cell) is None:
+  told = cells.train(variant, fields, cell)
+  if told is None:
     return
+  logging.info('It ended with a loss of %.4f.', results.loss_of(told))
   for asked in study.scores:
     cells.score(asked, data, cell)
   for task in study.tasks:

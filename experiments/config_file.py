@@ -119,7 +119,8 @@ def module(name: str, flag: str) -> types.ModuleType:
     there = sorted(str(f) for f in file.parent.glob('*.py') if f.stem[0] != '_')
     variant = ' or --config=FILE.py:VARIANT' if flag == 'config' else ''
     raise UserError(
-      f'There is no {flag} file {name}. Set --{flag}=FILE.py{variant}; there are'
+      f'There is no {flag} file {name}.{values.did_you_mean(name, there)} Set'
+      f' --{flag}=FILE.py{variant}, from here or as a whole path; there are'
       f' {", ".join(there) or "none"}.'
     )
   spec = importlib.util.spec_from_file_location(f'{flag}_{file.stem}', file)

@@ -127,7 +127,11 @@ def compare(
     return 'itself', difference
   missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
   if missing:
-    logging.info('There is no %s to compare with.', ' and '.join(missing))
+    logging.warning(
+      'It was compared with itself alone, read back, for there is no %s here. To'
+      " compare with transformers: pip install -e '.[peers]'.",
+      ' and no '.join(missing),
+    )
     return 'itself', difference
   other = of_transformers(theirs, config['architectures'][0], inputs, [*ours])
   return 'transformers', max(difference, largest(ours, other))
@@ -148,7 +152,7 @@ def a_text(pretrained: Pretrained, config: Mapping[str, Any]) -> Inputs:
   end, pad = (config.get(f'{role}_token_id') for role in ('eos', 'pad'))
   usual = np.setdiff1d(np.arange(model.config.vocab_size), [end or 0, pad or 0])
   text = rng.choice(usual, size).astype(np.int32)
-  if end is not None:
+  if end is not None and end < model.config.vocab_size:
     text[:, -1] = end  # Where transformers' T5 classifies a text.
   if model.form != 'encoder_decoder':
     inputs = {'tokens': text}

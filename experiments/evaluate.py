@@ -6,6 +6,7 @@ python -m experiments.evaluate --workdir=huggingface/gpt2 --data=my.txt
 python -m experiments.evaluate --workdir=runs/sst2 --split=test
 """
 
+import pathlib
 from typing import Any
 
 from experiments import command, config_file
@@ -38,8 +39,8 @@ def main(
       either.
     step: The checkpoint; by default the best, by config.checkpoint.best, or
       else the newest.
-    data: A text file, a glob or a URL, to score all of instead; for a task,
-      records in the format of its config.
+    data: A text file or JSON lines with a text each, a glob or a URL, to score
+      all of instead; for a task, records in the format of its config.
     split: For a task: validation or test, for the records of
       config.data.validation or config.data.test.
   """
@@ -60,7 +61,9 @@ def main(
     config['data'] |= records(config['data'], data, split)
   elif data:
     config['data'] |= {
-      'source': 'text',
+      'source': 'jsonl'
+      if '.jsonl' in pathlib.PurePath(data).suffixes
+      else 'text',
       'path': data,
       'split': 'document',
       'validation': 1.0,

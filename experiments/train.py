@@ -4,7 +4,8 @@
   python -m experiments.train --config=configs/gpt.py:gpt2 --workdir=runs/gpt2 \\
       --config.data.path='text/*.jsonl.gz' --config.optimizer.learning_rate=3e-4
   python -m experiments.train --config=configs/gpt.py:gpt2-xl --workdir=runs/xl \\
-      --config.parallel.fsdp=64 --config.batch_size=512 --dry_run
+      --config.parallel.fsdp=64 --config.batch_size=512 \\
+      --config.microbatches=8 --dry_run
 """
 
 from typing import Any

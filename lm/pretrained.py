@@ -86,6 +86,11 @@ def read(directory: str | os.PathLike, step: int | None = None) -> Pretrained:
       f'{directory} holds the runs of {len(found)} seeds, each a workdir of its'
       f' own. Give one of them, such as {found[0].parent}.'
     )
+  elif not directory.exists():
+    raise UserError(
+      f'There is no {directory}. Give the workdir of a run, or the directory of a'
+      ' published checkpoint: none is downloaded.'
+    )
   else:
     raise UserError(
       f'{directory} is no workdir: it has no config.json with a section'
@@ -130,11 +135,14 @@ def save_huggingface(
   Raises:
     UserError: Hugging Face's architecture cannot represent this model.
   """
+  published = dict(pretrained.config.get('huggingface', {}))
+  if labels := pretrained.config.get('task', {}).get('labels'):
+    published['id2label'] = dict(enumerate(labels))
   huggingface.write(
     pretrained.model,
     pretrained.params,
     pretrained.tokenizer,
-    pretrained.config.get('huggingface', {}),
+    published,
     pathlib.Path(directory),
   )
 

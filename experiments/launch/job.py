@@ -10,16 +10,9 @@ from typing import Any
 
 from experiments.config_file import Asked
 from lm import tasks
-from lm.data import corpora, datasets, remote
+from lm.data import datasets, remote
 from lm.tasks import labelled
-from lm.training import (
-  assembly,
-  groups,
-  lora,
-  optimizers,
-  profiling,
-  sections,
-)
+from lm.training import assembly
 from lm.types import UserError
 
 MODULE = 'experiments.train'
@@ -27,12 +20,6 @@ LONGEST_NAME = 40  # Kubernetes adds to it, and has 63 letters for all.
 _DURATION = re.compile(r'(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)')
 _VARIABLE = re.compile(r'[A-Za-z_]\w*')
 _NAME = re.compile(r'[a-z]([a-z0-9-]*[a-z0-9])?')
-# What is mixed, if it is told where it is, or comes with this project.
-_PLACED = re.compile(
-  rf'(?:(?:{"|".join(corpora.EMBEDDED)}):?'
-  rf'|(?:{"|".join({*corpora.SOURCES} - {*corpora.EMBEDDED})}):.+)'
-  r'@[\d.eE+-]+'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,25 +136,11 @@ def argv(job: Job, python: str = 'python') -> tuple[str, ...]:
 def check_config(config: Mapping[str, Any]) -> None:
   """Raises what a run itself would, before it needs its text or its devices.
 
-  That is what `assembly.outline` does, without a mesh.
-
   Args:
     config: The whole of it.
   """
   check_data(config)
-  run = sections.Run(**{name: config[name] for name in sections.Run._fields})
-  profiling.steps_of(config['log']['profile'], run.num_steps)
-  sections.check_short_steps(run, config['data']['length'])
-  sections.check_best(config)
-  only = lora.build(**config['lora']).only
-  groups.build(config['optimizer']['rates'], only=only)
-  optimizers.build(
-    num_steps=run.num_steps,
-    skip_nonfinite=run.skip_nonfinite,
-    only=only,
-    **config['optimizer'],
-  )
-  optimizers.average(config['optimizer']['name'], run.ema_decay)
+  assembly.without_devices(config)
 
 
 def check_data(config: Mapping[str, Any]) -> None:
@@ -184,13 +157,7 @@ def check_data(config: Mapping[str, Any]) -> None:
       kind = tasks.kind_of(config['task']['name'])
       labelled.build(kind, config['seed'], **{**data, 'tokenizer': 'bytes'})
     return
-  source, mixed = data['source'], data['mixture']
-  parts = mixed or (f'{source}:{data["path"]}@1',)
-  lost = tuple(part for part in parts if not _PLACED.fullmatch(part))
-  if mixed and source == datasets.MIXTURE:
-    data = {**data, 'mixture': lost}
-  if lost or (mixed and source != datasets.MIXTURE):
-    datasets.build(**data)  # It refuses them, and has read nothing.
+  datasets.check(**data)
 
 
 def check_layout(job: Job, config: Mapping[str, Any]) -> None:
@@ -214,17 +181,5 @@ def check_layout(job: Job, config: Mapping[str, Any]) -> None:
         ' them may be -1, for the rest.'
       )
     rest = there // known
-  _check_batch(config, {k: rest if v == -1 else v for k, v in sizes.items()})
-
-
-def _check_batch(config: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-  batch_size, microbatches = config['batch_size'], config['microbatches']
-  shares = sizes['data'] * sizes.get('fsdp', 1)
-  parts = shares * microbatches
-  if batch_size < 1 or parts < 1 or batch_size % parts:
-    raise UserError(
-      f'config.batch_size is {batch_size}, but its rows are divided by'
-      f' {shares} (config.parallel.data x fsdp) and by config.microbatches'
-      f' {microbatches}. Set it to a multiple of {max(parts, 1)}, or change'
-      ' config.microbatches.'
-    )
+  sizes = {k: rest if size == -1 else size for k, size in sizes.items()}
+  assembly.check_batches(config, {'fsdp': 1, **sizes})

@@ -21,8 +21,8 @@ AXES = {
   'seconds': 'seconds of training, at the median speed',
 }
 NOT_THE_SAME = (
-  'These are shown and not compared: they mean another thing of each variant,'
-  ' for the variants differ in what is asked for, in the text or in its tokens.'
+  'Shown but not compared: these numbers mean something else for each variant,'
+  ' since the variants differ in objective, text or tokens.'
 )
 
 
@@ -139,13 +139,16 @@ def _intervals(found: Mapping[str, Any]) -> list[str]:
   if not found['intervals']:
     return [html.paragraph('Nothing was scored that compares.')]
   caption = (
-    'The second variant less the first, and between what 95% of such intervals'
-    ' have the true difference. Those over seeds say what other runs might have'
-    ' given, those over examples or paradigms what other ones of these might.'
+    'The second variant minus the first, with 95% intervals. Those over seeds say'
+    ' what other runs might have given, those over examples or paradigms what'
+    ' other examples or paradigms might.'
   )
   count = len(found['intervals'])
   if count > 1:
-    caption += f' Of {count} such intervals about {0.05 * count:.1f} miss.'
+    caption += (
+      f' Each has a chance of 5% to miss it: of these {count} about'
+      f' {0.05 * count:.1f} do.'
+    )
   return [html.table(*tables.interval_table(found), caption)]
 
 
@@ -181,8 +184,8 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
   if edges:
     parts.append(
       html.paragraph(
-        f'At the edge of the grid: {", ".join(edges)}. A wider one might do'
-        ' better.'
+        f'The best rate of {", ".join(edges)} is at the edge of the grid; a wider'
+        ' one might have a better.'
       )
     )
   if names := tables.no_better_than_trials(found):
@@ -203,9 +206,9 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
     for key, values in differing.items()
   ]
   caption = (
-    f'The {len(rows)} keys of the configs in which two variants differ. No other'
-    ' does, but the number of steps and of those with a rising rate, the rate'
-    ' itself, and how often a run is evaluated, which follow from the above.'
+    f'The variants differ in {len(rows)} keys of their configs, and in no other but'
+    ' those that follow from the budget: steps, warm-up steps, the learning rate,'
+    ' and how often a run is evaluated and saved.'
   )
   return [html.table(['key', *found['terms']], rows, caption)]
 

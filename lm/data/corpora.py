@@ -100,7 +100,7 @@ def build(
     validation: The share for validation, of documents or of characters. A TFDS
       dataset with its own validation split uses that instead.
   """
-  _check(source, path, split, validation)
+  check(source, path, split, validation)
   return SOURCES[source](path, field, split, validation)
 
 
@@ -116,7 +116,8 @@ def side(document: str, validation: float) -> str:
   return 'validation' if below else 'train'
 
 
-def _check(source: str, path: str, split: str, validation: float) -> None:
+def check(source: str, path: str, split: str, validation: float) -> None:
+  """Raises UserError unless a corpus is specified; nothing is looked for."""
   if source not in SOURCES:
     raise UserError(
       f'config.data.source is {source!r}, but there is no such source. Set it'

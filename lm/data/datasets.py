@@ -10,7 +10,7 @@ import pathlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from absl import logging
 
@@ -190,17 +190,13 @@ def build(
     workers: Number of tokenizing processes; 0 means one per core.
     make_store: Builds a missing store, as `tokenize_here` does.
   """
-  if packing not in PACKINGS:
-    raise UserError(
-      f'config.data.packing is {packing!r}. Set it to one of'
-      f' {", ".join(PACKINGS)}.'
-    )
-  if duplicates < 0:
-    raise UserError(
-      f'duplicates is {duplicates}, but it is how many versions of a row there'
-      ' are. Set config.data.duplicates to 0, for no end of them, or more.'
-    )
-  mixed, weights = _corpora(source, path, field, split, validation, mixture)
+  check(source, path, split, validation, mixture, packing, duplicates)
+  parts = _parts(source, path, split, mixture)
+  mixed = [
+    corpora.build(part.source, part.path, field, part.split, validation)
+    for part in parts
+  ]
+  weights = tuple(part.weight for part in parts)
   learned = tokenizer_of(cache, mixed, tokenizer, vocab_size, end_of_text)
   keep = _keeper(cache)
 
@@ -223,6 +219,32 @@ def build(
     packing,
     {'duplicates': duplicates, 'pair': pair, 'short_seq_prob': short_seq_prob},
   )
+
+
+def check(
+  source: str,
+  path: str = '',
+  split: str = 'document',
+  validation: float = 0.1,
+  mixture: tuple[str, ...] = (),
+  packing: str = 'windows',
+  duplicates: int = 0,
+  **others: Any,
+) -> None:
+  """Raises UserError for what needs no look at the text; see `build`."""
+  del others
+  if packing not in PACKINGS:
+    raise UserError(
+      f'config.data.packing is {packing!r}. Set it to one of'
+      f' {", ".join(PACKINGS)}.'
+    )
+  if duplicates < 0:
+    raise UserError(
+      f'duplicates is {duplicates}, but it is how many versions of a row there'
+      ' are. Set config.data.duplicates to 0, for no end of them, or more.'
+    )
+  for part in _parts(source, path, split, mixture):
+    corpora.check(part.source, part.path, part.split, validation)
 
 
 def tokenizer_of(
@@ -258,25 +280,29 @@ def tokenizer_of(
   )
 
 
-def _corpora(
-  source: str,
-  path: str,
-  field: str,
-  split: str,
-  validation: float,
-  parts: tuple[str, ...],
-) -> tuple[list[Corpus], tuple[float, ...]]:
-  """Returns the corpora of a config, and the weight of each."""
-  if (source == MIXTURE) != bool(parts):
+class _Part(NamedTuple):
+  """A corpus of a mixture; see `corpora.build`."""
+
+  source: str
+  path: str
+  split: str
+  weight: float
+
+
+def _parts(
+  source: str, path: str, split: str, mixture: tuple[str, ...]
+) -> list[_Part]:
+  """Returns the corpora of a config."""
+  if (source == MIXTURE) != bool(mixture):
     raise UserError(
-      f'config.data.source is {source!r} and config.data.mixture {parts}. Set'
+      f'config.data.source is {source!r} and config.data.mixture {mixture}. Set'
       " the first to 'mixture' and the second to what is mixed, as in"
       ' text:books/*.txt@0.7,jsonl:web.jsonl@0.3, or neither.'
     )
-  if not parts:
-    return [corpora.build(source, path, field, split, validation)], (1.0,)
-  mixed, weights = [], []
-  for part in parts:
+  if not mixture:
+    return [_Part(source, path, split, 1.0)]
+  parts = []
+  for part in mixture:
     match = re.fullmatch(r'(\w+)(?::(.*))?@([\d.eE+-]+)', part)
     if match is None:
       raise UserError(
@@ -285,9 +311,8 @@ def _corpora(
       )
     name, where, weight = match.groups()
     own_split = split if name == 'text' else 'document'
-    mixed.append(corpora.build(name, where or '', field, own_split, validation))
-    weights.append(float(weight))
-  return mixed, tuple(weights)
+    parts.append(_Part(name, where or '', own_split, float(weight)))
+  return parts
 
 
 def _keeper(cache: str) -> Callable[..., Any]:

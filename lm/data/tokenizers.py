@@ -252,14 +252,15 @@ def train(
   Args:
     kind: One of `KINDS`.
     documents: The text, which WordPiece and Unigram hold in memory at once.
-    vocab_size: Number of tokens, special ones included; None for bytes and
-      characters, where it cannot be chosen.
+    vocab_size: Number of tokens, special ones included; fewer if the text has
+      no more. None for bytes and characters, where it cannot be chosen.
     end_of_text: Whether `<|endoftext|>` is the last token. WordPiece and
       Unigram have other end tokens.
   """
   pipeline = vocabulary_training.learn(kind, documents, vocab_size, end_of_text)
   tokenizer = Tokenizer(pipeline, **pipelines.role_ids(pipeline, {}))
-  return _checked(tokenizer, vocab_size)
+  fixed = kind in ('characters', 'bytes')
+  return _checked(tokenizer, vocab_size) if fixed else tokenizer
 
 
 def load(path: str | pathlib.Path) -> Tokenizer:
@@ -296,6 +297,7 @@ def build(
     raise UserError(
       f'config.data.tokenizer is {tokenizer!r}, which is neither a kind of'
       f' tokenizer ({", ".join(KINDS)}) nor a path of this machine, nor a URL.'
+      ' A published one is given as the directory of its files.'
     )
   return _checked(load(tokenizer), vocab_size)
 

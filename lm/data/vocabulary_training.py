@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import sentencepiece
+from absl import logging
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from lm.data import pipelines, vocabulary_files
@@ -136,11 +137,13 @@ def unigram(documents: Iterable[str], vocab_size: int) -> Tokenizer:
     bound = re.search(r'Vocabulary size .*?(<=|vs\.?) (\d+)', str(error))
     if bound is None:
       raise
-    relation = 'at most' if bound[1] == '<=' else 'at least'
+    size = int(bound[2]) + len(marks)
+    if bound[1] == '<=':
+      _check_size(size, vocab_size)
+      return unigram(lines, size)
     raise UserError(
       f'config.data.vocab_size is {vocab_size}, but a Unigram vocabulary of'
-      f' this text has {relation} {int(bound[2]) + len(marks)} pieces. Set it'
-      ' so, or give other text.'
+      f' this text has at least {size} pieces. Set it so, or give other text.'
     ) from error
   pieces, unk_id, _ = vocabulary_files.sentencepiece(model.getvalue())
   return pipelines.unigram(pieces + [(mark, 0.0) for mark in marks], unk_id)
@@ -181,9 +184,11 @@ def _check_text(there_is_any: bool) -> None:
 
 def _check_size(size: int, vocab_size: int) -> None:
   if size < vocab_size:
-    raise UserError(
-      f'config.data.vocab_size is {vocab_size}, but the text has no more than'
-      f' {size} pieces. Set it to {size} or less, or give more text.'
+    logging.warning(
+      'config.data.vocab_size is %d, but the text has no more than %d pieces,'
+      ' so the vocabulary has as many.',
+      vocab_size,
+      size,
     )
   if size > vocab_size:
     raise UserError(

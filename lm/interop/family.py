@@ -150,7 +150,8 @@ def inexpressible(
   """Returns the error for a setting that published models do not support."""
   return UserError(
     f'config.model.{field} is {value!r}, but Hugging Face has a {model_type}'
-    f' with {only!r} only: this model cannot be written for it.'
+    f' with {only!r} only: this model cannot be written for it. Train one with'
+    f' --config.model.{field}={str(only).lower()}.'
   )
 
 

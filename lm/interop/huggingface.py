@@ -281,13 +281,13 @@ def _num_labels(config: Mapping[str, Any]) -> int:
 def _labels(
   config: Mapping[str, Any], heads: Heads, settings: Settings
 ) -> dict[str, Any]:
-  """Returns default names of the labels, unless those of `config` fit."""
+  """Returns the names of the labels: those of `config` if they fit."""
   if not {'label', 'tags', 'start'} & {*heads}:
     return {}
   number = 2 if 'start' in heads else settings['num_labels']
-  if len(config.get('id2label') or ()) == number:
-    return {}
-  names = [f'LABEL_{i}' for i in range(number)]
+  names = [*(config.get('id2label') or {}).values()]
+  if len(names) != number:
+    names = [f'LABEL_{i}' for i in range(number)]
   return {
     'id2label': dict(enumerate(names)),
     'label2id': {name: i for i, name in enumerate(names)},

@@ -1,6 +1,7 @@
 """The model architectures, by their names in configs."""
 
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -71,6 +72,10 @@ def build(name: str, preset: str, **settings: Any) -> nn.Module:
   )
   own = {key: value for key, value in settings.items() if key not in shared}
   parameters = inspect.signature(MODELS[name]).parameters
+  for key in own.keys() - parameters.keys():
+    near = difflib.get_close_matches(key, [*shared, *parameters], 1)
+    hint = f' Did you mean {near[0]}?' if near else ''
+    raise UserError(f'A model {name!r} has no setting {key!r}.{hint}')
   for key in own.keys() & parameters.keys():
     check(key, parameters[key].annotation, own[key])
   return MODELS[name](config, **own)

@@ -129,6 +129,10 @@ def check(name: str, kind: Any, value: Any) -> None:
       f'{name} is {value}, but it is a share. Set config.model.{name} to at'
       ' least 0 and under 1.'
     )
+  if kinds == [int] and isinstance(value, str | float):
+    raise UserError(
+      f'{name} is {value!r}, but it is a number. Set config.model.{name} to one.'
+    )
   least = 0 if name in MAY_BE_NONE else 1
   if kinds == [int] and value < least:
     raise UserError(

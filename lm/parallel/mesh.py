@@ -126,21 +126,37 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch(
-  batch_size: int, microbatches: int, mesh: Mesh, key: str = 'batch_size'
+  batch_size: int,
+  microbatches: int,
+  sizes: Mapping[str, int],
+  key: str = 'batch_size',
 ) -> None:
-  """Raises UserError unless a batch, whose size `key` sets, divides evenly."""
+  """Raises UserError unless a batch divides evenly.
+
+  Args:
+    batch_size: Its rows.
+    microbatches: Into how many parts they are divided, one after another.
+    sizes: Those of the axes of the mesh, by name.
+    key: The field of the config that sets `batch_size`.
+  """
   if microbatches < 1:
     raise UserError(
       f'microbatches is {microbatches}, but it is the parts of a batch. Set'
       ' config.microbatches to 1 or more.'
     )
-  shares = mesh.shape['data'] * mesh.shape['fsdp'] * microbatches
-  if batch_size < 1 or batch_size % shares:
-    raise UserError(
-      f'A batch of {batch_size} does not divide into {microbatches}'
-      f' microbatches for {shares // microbatches} devices. Set'
-      f' config.{key} to a multiple of {shares}.'
-    )
+  devices = sizes['data'] * sizes['fsdp']
+  shares = devices * microbatches
+  if batch_size > 0 and batch_size % shares == 0:
+    return
+  message = (
+    f'A batch of {batch_size} rows cannot be split evenly over {devices} devices'
+    f' in {microbatches} microbatches. Set config.{key} to a multiple of {shares}'
+  )
+  rows, rest = divmod(max(batch_size, 0), devices)
+  if microbatches > 1 and rows and not rest:
+    fitting = (str(n) for n in range(1, rows + 1) if rows % n == 0)
+    message += f', or config.microbatches to one of {", ".join(fitting)}'
+  raise UserError(f'{message}.')
 
 
 def check_length(lengths: Mapping[str, int], mesh: Mesh) -> None:

@@ -178,8 +178,9 @@ class Files:
       if answer not in row:
         raise UserError(
           f'{row["where"]} has no {answer}, so nothing is learned from it. Set'
-          ' config.data.columns to what names it, or leave it out of'
-          ' config.data.train.'
+          f' config.data.columns to what names it, as in {answer}=stars, or'
+          f' config.data.format, which is {self.format!r}, to that of the file;'
+          ' or leave it out of config.data.train.'
         )
     return found.rows
 

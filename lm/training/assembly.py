@@ -150,25 +150,9 @@ def check_room(
 
 def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
   """Builds what needs no text; the rest is a function of the vocabulary."""
-  run = Run(**{name: config[name] for name in Run._fields})
-  profiling.steps_of(config['log']['profile'], run.num_steps)
-  check_short_steps(run, config['data']['length'])
-  check_best(config)
+  built = without_devices(config)
   way = ways.build(**config['parallel'])
-  meshes.check_batch(run.batch_size, run.microbatches, way.mesh)
-  if config['eval']['batch_size']:
-    meshes.check_batch(
-      config['eval']['batch_size'], 1, way.mesh, 'eval.batch_size'
-    )
-  adapters = lora.build(**config['lora'])
-  learning = groups.build(config['optimizer']['rates'], only=adapters.only)
-  tx, schedule = optimizers.build(
-    num_steps=run.num_steps,
-    skip_nonfinite=run.skip_nonfinite,
-    only=adapters.only,
-    **config['optimizer'],
-  )
-  average = optimizers.average(config['optimizer']['name'], run.ema_decay)
+  check_batches(config, way.mesh.shape)
 
   def complete(vocabulary: Vocabulary) -> Parts:
     section = _with_vocabulary(config, vocabulary.size)
@@ -176,19 +160,44 @@ def outline(config: Mapping[str, Any]) -> Callable[[Vocabulary], Parts]:
       models.build(**section), config['objective'], vocabulary
     )
     return Parts(
-      run,
-      None,
-      model,
-      objective,
-      tx,
-      schedule,
-      average,
-      way,
-      adapters,
-      learning,
+      dataset=None, model=model, objective=objective, way=way, **built
     )
 
   return complete
+
+
+def without_devices(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Builds, and so checks, what needs neither text nor devices.
+
+  Returns:
+    Fields of `Parts`.
+  """
+  run = Run(**{name: config[name] for name in Run._fields})
+  profiling.steps_of(config['log']['profile'], run.num_steps)
+  check_short_steps(run, config['data']['length'])
+  check_best(config)
+  adapters = lora.build(**config['lora'])
+  tx, schedule = optimizers.build(
+    num_steps=run.num_steps,
+    skip_nonfinite=run.skip_nonfinite,
+    only=adapters.only,
+    **config['optimizer'],
+  )
+  return {
+    'run': run,
+    'tx': tx,
+    'schedule': schedule,
+    'average': optimizers.average(config['optimizer']['name'], run.ema_decay),
+    'lora': adapters,
+    'groups': groups.build(config['optimizer']['rates'], only=adapters.only),
+  }
+
+
+def check_batches(config: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+  """Raises UserError unless batches divide over a mesh with these axis sizes."""
+  meshes.check_batch(config['batch_size'], config['microbatches'], sizes)
+  if rows := config['eval']['batch_size']:
+    meshes.check_batch(rows, 1, sizes, 'eval.batch_size')
 
 
 def check_length(batch: Batch, way: Way) -> None:

@@ -79,12 +79,14 @@ def asked_again(
     model: The model, with the heads that it was trained with.
     tokenizer: The tokenizer of the run.
   """
-  data = config['data']
   if not config.get('task', {}).get('name'):
     raise UserError(
-      'This model was not trained for a task. Give the --workdir of a run whose'
-      ' config has a task, such as one of configs/classification.py.'
+      'This model was not trained for a task here, so there are no records that'
+      ' it answers. Give the --workdir of a run whose config has a task, such as'
+      ' one of configs/classification.py; a published model can be fine-tuned for'
+      ' one by --config.init_from=DIR.'
     )
+  data = config['data']
   objective = objectives.build(
     form=model.form, vocabulary=tokenizer.vocabulary, **config['objective']
   )

@@ -173,7 +173,7 @@ def test_the_report_says_all_of_it(root):
     '0.6000 ± 0.1000 (3)',
     'objective.name',
     'paired bootstrap over 4 examples',
-    'they mean another thing of each variant',
+    'these numbers mean something else for each variant',
     'The loss by tokens read.',
     'accuracy of blimp; a by pll, b by pll.',
     'before them 0 trials',

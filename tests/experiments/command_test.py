@@ -224,3 +224,18 @@ def test_logs_go_to_stderr_and_results_to_stdout():
   assert first.endswith('ours')  # And no word on flags before it.
   assert 'theirs' not in ended.stderr.partition('Traceback')[0]
   assert last == 'ZeroDivisionError: division by zero'
+
+
+def test_a_reader_that_has_read_enough_is_no_defect():
+  many = "[print('a' * 99, flush=True) for _ in range(9999)]"
+  program = f'from experiments import command; command.run(lambda: {many})'
+  with subprocess.Popen(
+    [sys.executable, '-c', program],
+    cwd=command.ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+  ) as process:
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b''
+  assert process.returncode == 0

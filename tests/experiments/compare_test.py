@@ -304,9 +304,7 @@ def test_a_score_that_is_no_task_is_refused_and_its_metric_can_be_mended(
   (tmp_path / 'x.zip').touch()
   run = lambda: compare.main(str(study), str(tmp_path), data=str(tmp_path))
   changed(study, "'blimp'", "'bleu'")
-  with pytest.raises(
-    UserError, match="'s' has the task 'bleu'.*blimp, choices"
-  ):
+  with pytest.raises(UserError, match=r"'s' has the task 'bleu'.*blimp"):
     run()
   changed(study, "'bleu'", "'blimp', 'metric': 'acc'")
   compare.results.check_same(

@@ -1,5 +1,6 @@
 """What transformers saves we read, and what we save transformers reads."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -270,6 +271,17 @@ def test_shards_are_read_as_one_file_is(name, tmp_path):
     for place in ('whole', 'shards')
   ]
   assert files[0] == files[1]
+
+
+def test_the_labels_of_a_run_are_those_that_it_learned(tmp_path):
+  peer('BertForTokenClassification').save_pretrained(tmp_path / 'theirs')
+  pretrained = lm.load(tmp_path / 'theirs')
+  config = {**pretrained.config, 'task': {'labels': ['O', 'B-x', 'I-x']}}
+  trained = dataclasses.replace(pretrained, config=config)
+  lm.save_huggingface(trained, tmp_path / 'ours')
+  written = json.loads((tmp_path / 'ours' / 'config.json').read_text())
+  assert written['id2label'] == {'0': 'O', '1': 'B-x', '2': 'I-x'}
+  assert written['label2id'] == {'O': 0, 'B-x': 1, 'I-x': 2}
 
 
 def test_the_names_of_labels_come_back(tmp_path):

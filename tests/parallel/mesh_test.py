@@ -188,7 +188,9 @@ def test_a_batch_that_does_not_divide_is_refused(
   batch_size, microbatches, asked
 ):
   with pytest.raises(UserError, match=r'Set config\.batch_size to a multiple'):
-    meshes.check_batch(batch_size, microbatches, meshes.make_mesh(**asked))
+    meshes.check_batch(
+      batch_size, microbatches, meshes.make_mesh(**asked).shape
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,14 @@ def test_a_batch_that_does_not_divide_is_refused(
   [(8, 1, {}), (32, 4, {}), (4, 1, {'tensor': 2}), (2, 2, {'tensor': 8})],
 )
 def test_a_batch_that_divides_is_not(batch_size, microbatches, asked):
-  meshes.check_batch(batch_size, microbatches, meshes.make_mesh(**asked))
+  meshes.check_batch(batch_size, microbatches, meshes.make_mesh(**asked).shape)
+
+
+def test_the_microbatches_that_would_do_are_named():
+  with pytest.raises(
+    UserError, match=r'multiple of 1280, or .*one of 1, 2, 4, 8\.'
+  ):
+    meshes.check_batch(512, 20, {'data': 1, 'fsdp': 64})
 
 
 def test_a_batch_is_split_over_data_and_fsdp():

@@ -119,8 +119,11 @@ def test_a_time_limit_is_read(text, seconds):
     ({'model.num_layer': '3'}, 'Did you mean config.model.num_layers?'),
     ({'parallel.fsdp': '3'}, 'are 8 devices, but config.parallel is data -1 x'),
     ({'parallel.data': '2'}, 'Let their product be 8'),
-    ({'batch_size': '12'}, 'batch_size is 12, .* Set it to a multiple of 8'),
-    ({'microbatches': '0'}, 'by config.microbatches 0'),
+    (
+      {'batch_size': '12'},
+      'A batch of 12 .* config.batch_size to a multiple of 8',
+    ),
+    ({'microbatches': '0'}, 'microbatches is 0'),
   ],
 )
 def test_a_config_that_cannot_run_there_is_refused(
@@ -215,7 +218,7 @@ def test_a_batch_is_divided_by_what_is_known_of_the_devices(make_job):
     (16, {'parallel__kind': 'pmap'}),
     (4, {'microbatches': '4', 'parallel__kind': 'pmap'}),
   ):
-    with pytest.raises(UserError, match='Set it to a multiple of 16'):
+    with pytest.raises(UserError, match='to a multiple of 16'):
       check(devices, **fields)
   check(16, parallel__tensor='2')
 
