@@ -10,7 +10,7 @@ from lm.types import UserError
 
 def test_a_setting_that_is_none_is_refused_with_the_nearest():
   with pytest.raises(
-    UserError, match="no setting 'n_layers'. Did you mean num_"
+    UserError, match=r"no setting 'n_layers'. Did you mean num_"
   ):
     models.build('gpt', 'nano', vocab_size=9, n_layers=2)
 
