@@ -31,43 +31,41 @@ SETTINGS = (
     ('slurm/cpu',),
     'JAX_PLATFORMS',
     'cpu',
-    'On a node of processors alone, CUDA wheels complain that there is no'
-    ' driver.',
+    'On a node without GPUs, CUDA wheels complain that there is no driver.',
   ),
   Setting(
     ('cpu', 'local/any'),
     'JAX_NUM_CPU_DEVICES',
     '{devices}',
-    'To JAX all cores are one device, unless it is told otherwise. Where there'
-    ' are GPUs it changes nothing.',
+    'To JAX all cores are one device by default. Where there are GPUs this'
+    ' changes nothing.',
   ),
   Setting(
     ('gpu',),
     'XLA_PYTHON_CLIENT_MEM_FRACTION',
     '0.9',
-    'JAX takes 75% of a GPU; on a node of our own the rest would lie idle. 90%'
-    ' is what `--dry_run` counts with, and NCCL has room beside it.',
+    'JAX allocates 75% of a GPU by default, which wastes the rest of a node that'
+    ' no one shares. `--dry_run` assumes 90%, which leaves room for NCCL.',
   ),
   Setting(
     ('gpu',),
     'NCCL_DEBUG',
     'WARN',
-    'By default NCCL fails with "unhandled system error". This says which.',
+    'By default NCCL fails with "unhandled system error"; this says which one.',
   ),
   Setting(
     ('slurm/gpu', 'gke/gpu'),
     'JAX_LOCAL_DEVICE_IDS',
     '{indices}',
-    'Under SLURM, JAX takes it that each GPU has a process, and uses one; here'
-    ' each host has. On Kubernetes it would ask the cluster, for which it wants'
-    ' a package and a permission.',
+    'Under SLURM, JAX assumes one process per GPU; here there is one per host. On'
+    ' Kubernetes it would ask the cluster, which needs a package and a'
+    ' permission.',
   ),
   Setting(
     ('gke/gpu',),
     'LD_LIBRARY_PATH',
     '/usr/local/nvidia/lib64',
-    'GKE puts the driver there; an image that is not of NVIDIA does not look'
-    ' for it.',
+    'GKE puts the driver there, where only images from NVIDIA look for it.',
   ),
 )
 

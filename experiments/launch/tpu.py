@@ -1,7 +1,7 @@
 """One command on all workers of a TPU VM slice, which goes on by itself.
 
 The project has to be on each worker, in --directory of the home, with what it
-needs; docs/launching.md says how. The processes of a slice find each other.
+needs; docs/launching/tpu_pod.md says how. The processes of a slice find each other.
 """
 
 import dataclasses
