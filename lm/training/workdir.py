@@ -23,8 +23,8 @@ from lm.training.assembly import Parts
 from lm.training.mirror import Mirror
 from lm.types import UserError
 
-# What may differ when a run resumes: it changes how long the run is, what it
-# reports and where it runs, but no step.
+# What may differ when a run resumes: it changes how long the run is (and a
+# schedule that depends on that), what it reports and where it runs.
 MAY_CHANGE = (
   'num_steps',
   'log',
@@ -60,11 +60,16 @@ def check(
   path = workdir / 'config.json'
   if not path.exists():
     return
+  differences = run_config.difference(run_config.read(path), config)
+  if 'num_steps' in differences:
+    logging.warning(
+      'config.num_steps was %s and is %s now: a learning rate that decays over the'
+      ' run is another one from here on.',
+      *differences['num_steps'],
+    )
   changes = {
     key: values
-    for key, values in run_config.difference(
-      run_config.read(path), config
-    ).items()
+    for key, values in differences.items()
     if not any(f'{key}.'.startswith(f'{may}.') for may in (*MAY_CHANGE, *allow))
     # Not set, so taken from tokenizer and objective, as it was then.
     and not (key in TAKEN and values[1] is None)

@@ -95,13 +95,14 @@ def test_the_same_command_again_does_nothing_and_says_the_same(done, cache):
   assert (workdir / 'metrics.jsonl').read_bytes() == before
 
 
-def test_the_stored_config_is_whole_and_checked(done, cache):
+def test_the_stored_config_is_whole_and_checked(done, cache, caplog):
   workdir, _ = done
   stored = json.loads((workdir / 'config.json').read_text())
   assert stored['model']['vocab_size'] == 257
   assert stored['optimizer']['clip_norm'] == 1.0
   workdirs.check(workdir, configure(cache))
   workdirs.check(workdir, configure(cache, num_steps=9, eval__every=1))
+  assert 'num_steps was 6 and is 9 now' in caplog.text
   with pytest.raises(UserError, match=r'optimizer.b2: 0.99 -> 0.5'):
     workdirs.check(workdir, configure(cache, optimizer__b2=0.5))
   workdirs.check(workdir, configure(cache, optimizer__b2=0.5), ['optimizer'])
