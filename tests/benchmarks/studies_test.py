@@ -18,7 +18,6 @@ NOT_RUN = (
   'norm_position',
   'objectives',
   'optimizers',
-  'scaling',
 )
 
 
