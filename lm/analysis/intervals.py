@@ -112,42 +112,10 @@ def welch(
   return around(difference, math.sqrt(total), freedom, level, method)
 
 
-def paired_student(
-  first: Mapping[int, Number], second: Mapping[int, Number], level: float = 0.95
-) -> Interval:
-  """Returns the interval of the mean difference at seeds that both have.
-
-  It is narrower than `welch` only if a seed is as lucky for one variant as for
-  the other, by more than the loss of degrees of freedom costs: with three seeds
-  it has 2 of them, `welch` up to 4.
-
-  Args:
-    first: The values of the first variant by seed.
-    second: The values of the second by the same seeds.
-    level: The confidence level, a share.
-
-  Raises:
-    UserError: The seeds are not the same.
-  """
-  if first.keys() != second.keys():
-    raise UserError(
-      f'The first variant has the seeds {sorted(first)}, the second'
-      f' {sorted(second)}: they make no pairs. Run both with the same seeds, or'
-      ' compare them as independent (welch).'
-    )
-  differences = [second[seed] - first[seed] for seed in first]
-  found = student(differences, level)
-  if found.low is None:
-    return found
-  method = f"paired Student's t over {len(first)} seeds that both have"
-  return found._replace(method=method)
-
-
 def paired_bootstrap(
   first: Sequence[Scores],
   second: Sequence[Scores],
   *,
-  weights: Scores | None = None,
   level: float = 0.95,
   resamples: int = 10_000,
   seed: int = 0,
@@ -164,7 +132,6 @@ def paired_bootstrap(
   Args:
     first: The scores by example, for each seed of the first variant.
     second: The same for the second variant.
-    weights: The weight of each example, such as its bytes; None means equal.
     level: The confidence level, a share.
     resamples: The number of resamples.
     seed: Seed of the draws.
@@ -174,16 +141,13 @@ def paired_bootstrap(
     UserError: The examples are not the same.
   """
   ids = _ids_of(first, second)
-  if weights is not None:
-    _check_weights(weights, ids)
   mean = lambda runs: np.mean([[run[id] for id in ids] for run in runs], axis=0)
   differences = mean(second) - mean(first)
   n, counts = len(ids), (len(first), len(second))
   counted = f'over {n:,} {of}{"s" * (n != 1)}'
   if not np.isfinite(differences).all():
     return _without(None, level, counted)
-  each = np.array([1.0 if weights is None else weights[id] for id in ids])
-  estimate = float(np.average(differences, weights=each))
+  estimate = float(np.mean(differences))
   if n == 1:
     return _without(estimate, level, counted)
   method = f'paired bootstrap {counted} (BCa, {resamples:,} resamples)'
@@ -192,43 +156,39 @@ def paired_bootstrap(
   if np.ptp(differences) == 0:
     same = float(differences[0])
     return Interval(same, same, same, _share(level), method)
-  drawn = _draw(differences, each, resamples, np.random.default_rng(seed))
-  shares = _accelerated(drawn, differences, each, level)
+  drawn = _draw(differences, resamples, np.random.default_rng(seed))
+  shares = _accelerated(drawn, differences, level)
   low, high = np.quantile(drawn, shares).tolist()
   return Interval(estimate, low, high, level, method)
 
 
 def _draw(
   differences: Float[np.ndarray, 'n'],
-  weights: Float[np.ndarray, 'n'],
   resamples: int,
   rng: np.random.Generator,
 ) -> Float[np.ndarray, 'resamples']:
-  """Returns the weighted mean of each resample of the examples."""
-  n, equal = len(weights), np.ptp(weights) == 0
+  """Returns the mean of each resample of the examples."""
+  n = len(differences)
   rows = max(1, MOST // n)
-  totals, means = differences * weights, []
+  means = []
   for start in range(0, resamples, rows):
     picked = rng.integers(n, size=(min(rows, resamples - start), n))
-    weight = n * weights[0] if equal else weights[picked].sum(axis=1)
-    means.append(totals[picked].sum(axis=1) / weight)
+    means.append(differences[picked].mean(axis=1))
   return np.concatenate(means)
 
 
 def _accelerated(
   drawn: Float[np.ndarray, 'resamples'],
   differences: Float[np.ndarray, 'n'],
-  weights: Float[np.ndarray, 'n'],
   level: float,
 ) -> Float[np.ndarray, '2']:
   """Returns the quantile levels of the two ends (Efron 1987, 2.3, 6.6)."""
-  totals = differences * weights
-  estimate = totals.sum() / weights.sum()
+  n, estimate = len(differences), differences.mean()
   # Nearly equal draws are equal: only the order of their sums differs.
   near = 1e-12 * np.abs(differences).max()
   below = np.mean(drawn < estimate - near) + np.mean(drawn <= estimate + near)
   bias = special.ndtri(below / 2)
-  left_out = (totals.sum() - totals) / (weights.sum() - weights)
+  left_out = (n * estimate - differences) / (n - 1)
   pull = left_out.mean() - left_out
   acceleration = np.sum(pull**3) / (6 * np.sum(pull**2) ** 1.5)
   tail = (1 - _share(level)) / 2
@@ -292,13 +252,3 @@ def _named(ids: set[str]) -> str:
   """Returns the number of ids, and the first of them."""
   some = ', '.join(map(repr, sorted(ids)[:3]))
   return f'{len(ids)} ({some})' if ids else 'none'
-
-
-def _check_weights(weights: Scores, ids: Sequence[str]) -> None:
-  """Raises UserError unless every example has a weight above 0."""
-  for id in ids:
-    if not 0 < weights.get(id, 0) < math.inf:
-      raise UserError(
-        f'Example {id!r} has the weight {weights.get(id)}, but it must be above'
-        ' 0. Leave out what has no weight, such as a text of no bytes.'
-      )

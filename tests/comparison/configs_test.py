@@ -34,6 +34,12 @@ VARIED = {
     'objective.next_sentence',
   },
 }
+# Of these, the sections in which all of that is.
+SECTIONS = {
+  'families': ('data', 'model', 'objective'),
+  'objectives': ('objective',),
+  'optimizers': ('optimizer',),
+}
 
 
 @pytest.mark.parametrize('name', STUDIES)
@@ -51,6 +57,8 @@ def test_a_study_varies_what_it_says_and_nothing_else(
   differing = terms.differences(configs, tuned=True)
   if name in VARIED:
     assert differing.keys() == VARIED[name]
+  else:
+    assert {key.partition('.')[0] for key in differing} == {*SECTIONS[name]}
   for config in configs.values():
     assert config['data']['path'] == ('' if variant else 'here/wikitext2/*.txt')
 
