@@ -8,17 +8,17 @@ Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 
 UNITS = {'flops': 'FLOPs', 'tokens': 'tokens', 'seconds': 'seconds'}
 TERMS = (
-  'What the budget comes to. Tokens are the places of the rows that a run reads,'
-  ' of which some may be padding.'
+  'What the budget buys. Tokens are positions in the rows that a run reads; some'
+  ' may be padding.'
 )
 TRIALS = (
-  'The loss on the validation set at each learning rate, after {share} of the'
-  ' budget, one run each; the lowest is taken. These runs are not of the budget.'
+  'The validation loss at each learning rate after {share} of the budget, one run'
+  ' each; the lowest is taken. These trials are not part of the budget.'
 )
 SPEED = (
-  'On the machine below: the median of the runs in tokens a second, the most'
-  ' memory that one of them had in use on a device (of a CPU: in its process,'
-  " compiler included), and what its step has of that by the compiler's plan."
+  'On the machine below: the median tokens per second of the runs; the most memory'
+  ' that any of them used on a device (on a CPU, in its process, compiler'
+  ' included); and the memory of a step as the compiler plans it.'
 )
 
 
@@ -34,8 +34,8 @@ def cost(
   of_trials = rates * sum(each['flops'] for each in trials.values())
   return (
     f'{study["seeds"] * len(terms)} runs of {len(terms)} variants,'
-    f' {of_runs:.3g} FLOPs together; before them {rates * len(terms)} trials of'
-    f' learning rates, {of_trials:.3g} FLOPs.'
+    f' {of_runs:.3g} FLOPs in all, and {rates * len(terms)} trials of learning'
+    f' rates, {of_trials:.3g} FLOPs.'
   )
 
 
@@ -115,9 +115,9 @@ def law(fitted: Mapping[str, Any]) -> str:
   """Returns a power law and the interval of its exponent, as a sentence."""
   exponent = fitted['exponent']
   return (
-    f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, N'
-    ' being the parameters without tables of embeddings; with 95% confidence'
-    f' the exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
+    f'The loss falls as {fitted["scale"]:.3f} x N^-{exponent["estimate"]:.4f}, where N'
+    ' is the number of parameters without embeddings; with 95% confidence the'
+    f' exponent is from {exponent["low"]:.4f} to {exponent["high"]:.4f}'
     f' ({exponent["method"]}).'
   )
 
@@ -129,13 +129,13 @@ def terms_table(terms: Mapping[str, Mapping[str, Any]]) -> Table:
     'variant',
     'parameters',
     'without embeddings',
-    'FLOPs a token',
+    'FLOPs per token',
     'not padding',
     'with a loss',
-    'tokens a step',
-    *(['seconds a step'] if timed else []),
+    'tokens per step',
+    *(['seconds per step'] if timed else []),
     'steps',
-    'of them warm-up',
+    'warm-up',
     'tokens',
     'FLOPs',
   ]

@@ -176,7 +176,7 @@ def test_the_report_says_all_of_it(root):
     'these numbers mean something else for each variant',
     'The loss by tokens read.',
     'accuracy of blimp; a by pll, b by pll.',
-    'before them 0 trials',
+    'and 0 trials',
     'Commit abc, Python 3, jax 0.1, on 1 x cpu, Linux.',
   ):
     assert part in page
