@@ -14,7 +14,6 @@ from lm.types import UserError
 NOT_RUN = (
   'bert_to_roberta',
   'positions',
-  'norm_position',
   'objectives',
   'optimizers',
 )
