@@ -170,11 +170,8 @@ DIVIDED = ['--config.model.vocab_multiple=2', '--config.parallel.data=1']
 DIVIDED += ['--config.parallel.fsdp=4', '--config.parallel.tensor=2']
 BECOMES = [
   (1, 2, []),
-  (1, 4, []),
   (1, 8, []),
-  (8, 8, DIVIDED[:1]),
   (8, 4, [DIVIDED[0], '--config.parallel.tensor=2']),
-  (8, 2, [DIVIDED[0], '--config.parallel.fsdp=2']),
   (8, 1, DIVIDED[:1]),
 ]
 
