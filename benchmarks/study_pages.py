@@ -20,7 +20,6 @@ from lm.types import UserError
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / 'benchmarks/results/studies'
 PAGES = ROOT / 'docs/studies'
-OVER = ('seed', 'example', 'paradigm')  # The columns of intervals.
 FIRST, LAST = '<!-- The report begins. -->', '<!-- The report ends. -->'
 
 
@@ -32,7 +31,7 @@ def main() -> None:
 
 def write(page: pathlib.Path, found: Mapping[str, Any]) -> None:
   """Replaces the text between the marks of a page, and draws its picture."""
-  draw(found, page.with_suffix('.png'))
+  draw(found, page)
   page.write_text(renewed(page.read_text(), page.stem, found))
 
 
@@ -49,13 +48,20 @@ def renewed(text: str, name: str, found: Mapping[str, Any]) -> str:
   return before + first + made + last + after
 
 
-def draw(found: Mapping[str, Any], target: pathlib.Path) -> None:
-  """Plots the losses by the unit of the budget, or else by tokens."""
+def draw(found: Mapping[str, Any], page: pathlib.Path) -> None:
+  """Plots losses and scores by the unit of the budget, or else by tokens."""
   unit = found['study']['unit']
   axis = unit if unit in report.AXES else 'tokens'
-  series = {n: curve[axis] for n, curve in found['curves']['loss'].items()}
-  label = 'loss on the validation set'
-  plots.lines(series, target, '', report.AXES[axis], label)
+  for metric, curves in found['curves'].items():
+    series = {name: curve[axis] for name, curve in curves.items()}
+    label = 'loss on the validation set' if metric == 'loss' else metric
+    target = page.with_name(picture(page.stem, metric))
+    plots.lines(series, target, '', report.AXES[axis], label)
+
+
+def picture(name: str, metric: str) -> str:
+  """Returns the name of the file with the curves of a metric."""
+  return f'{name}.png' if metric == 'loss' else f'{name}_{metric}.png'
 
 
 def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
@@ -77,14 +83,17 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
     parts.append(f'Not comparable: {", ".join(aside)}.')
   if found['power_law']:
     parts.append(tables.law(found['power_law']))
-  header, rows = differences(found)
+  header, rows = tables.interval_table(found)
   if rows:
     parts += [
-      f'Differences from {next(iter(found["terms"]))}, with 95% intervals:',
+      tables.differences(found),
       markdown(header, rows),
     ]
   parts += [
-    f'![Losses of {name}]({name}.png)',
+    *(
+      f'![The {metric} of {name}]({picture(name, metric)})'
+      for metric in found['curves']
+    ),
     tables.TERMS,
     markdown(*tables.terms_table(found['terms'])),
     tables.TRIALS.format(share=f'{study["tuning"]["share"]:.0%}'),
@@ -92,26 +101,6 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
     *tables.environments(found),
   ]
   return parts
-
-
-def differences(found: Mapping[str, Any]) -> tables.Table:
-  """Returns the differences of variants from the first, with intervals."""
-  base = next(iter(found['terms']))
-  rows: dict[tuple[str, str], dict[str, str]] = {}
-  for each in found['intervals']:
-    if each['first'] == base:
-      key = each['metric'], each['second']
-      row = rows.setdefault(
-        key, {'difference': tables.number(each['estimate'])}
-      )
-      if each['low'] is not None:
-        row[each['over']] = f'{each["low"]:+.4f} to {each["high"]:+.4f}'
-  used = [over for over in OVER if any(over in row for row in rows.values())]
-  header = ['metric', 'variant', 'difference', *(f'over {o}s' for o in used)]
-  return header, [
-    [*key, row['difference'], *(row.get(over, '-') for over in used)]
-    for key, row in rows.items()
-  ]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

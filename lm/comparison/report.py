@@ -21,8 +21,8 @@ AXES = {
   'seconds': 'seconds of training, at the median speed',
 }
 NOT_THE_SAME = (
-  'Shown but not compared: these numbers mean something else for each variant,'
-  ' since the variants differ in objective, text or tokens.'
+  'mean something else for each variant, since the variants differ in objective,'
+  ' text or tokens.'
 )
 
 
@@ -131,25 +131,18 @@ def _scores(found: Mapping[str, Any]) -> list[str]:
     parts.append(html.table(*tables.score_table(found, comparable), caption))
     parts += [html.paragraph(each) for each in tables.asked(found)]
   if any(name in found['table'] for name in others):
-    parts.append(html.table(*tables.score_table(found, others), NOT_THE_SAME))
+    caption = f'Shown but not compared: these numbers {NOT_THE_SAME}'
+    parts.append(html.table(*tables.score_table(found, others), caption))
   return parts
 
 
 def _intervals(found: Mapping[str, Any]) -> list[str]:
   if not found['intervals']:
     return [html.paragraph('Nothing was scored that compares.')]
-  caption = (
-    'The second variant minus the first, with 95% intervals. Those over seeds say'
-    ' what other runs might have given, those over examples or paradigms what'
-    ' other examples or paradigms might.'
-  )
-  count = len(found['intervals'])
-  if count > 1:
-    caption += (
-      f' Each has a chance of 5% to miss it: of these {count} about'
-      f' {0.05 * count:.1f} do.'
-    )
-  return [html.table(*tables.interval_table(found), caption)]
+  return [
+    html.table(*tables.interval_table(found), tables.differences(found)),
+    html.table(*tables.method_table(found), 'How the intervals were computed.'),
+  ]
 
 
 def _ladder(found: Mapping[str, Any]) -> list[str]:
@@ -160,10 +153,9 @@ def _ladder(found: Mapping[str, Any]) -> list[str]:
 def _curves(
   found: Mapping[str, Any], pictures: Mapping[str, pathlib.Path]
 ) -> list[str]:
-  same = 'loss' in found['comparable']
   note = 'Means over the runs, with their standard deviation.'
-  if not same:
-    note += ' ' + NOT_THE_SAME
+  if 'loss' not in found['comparable']:
+    note += f' The losses are not to be compared: they {NOT_THE_SAME}'
   return [html.paragraph(note)] + [
     html.figure(path.read_bytes(), caption)
     for caption, path in pictures.items()

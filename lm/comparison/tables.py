@@ -6,6 +6,7 @@ from typing import Any
 
 Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 
+OVER = ('seed', 'example', 'paradigm')  # The columns of intervals.
 UNITS = {'flops': 'FLOPs', 'tokens': 'tokens', 'seconds': 'seconds'}
 TERMS = (
   'What the budget buys. Tokens are positions in the rows that a run reads; some'
@@ -77,22 +78,45 @@ def told(summary: Mapping[str, Any] | None) -> str:
   return f'{summary["mean"]:.4f}{std} ({summary["n"]})'
 
 
+def differences(found: Mapping[str, Any]) -> str:
+  """Returns what the table of intervals shows, as sentences."""
+  count = sum(each['low'] is not None for each in found['intervals'])
+  chance = (
+    f' Each has a chance of 5% to miss it: of these {count} about'
+    f' {0.05 * count:.1f} do.'
+    if count > 1
+    else ''
+  )
+  return (
+    'The second variant minus the first, with 95% intervals: over seeds, what'
+    ' other runs might have given; over examples or paradigms, what others of'
+    f' these might.{chance}'
+  )
+
+
 def interval_table(found: Mapping[str, Any]) -> Table:
-  """Returns the differences of pairs of variants, with their intervals."""
-  header = ['metric', 'first', 'second', 'difference', 'from', 'to', 'method']
-  rows = [
-    [
-      each['metric'],
-      each['first'],
-      each['second'],
-      number(each['estimate']),
-      number(each['low']),
-      number(each['high']),
-      each['method'],
-    ]
-    for each in found['intervals']
+  """Returns the difference of each pair of variants, with all its intervals."""
+  rows: dict[tuple[str, str, str], dict[str, str]] = {}
+  for each in found['intervals']:
+    pair = each['metric'], each['first'], each['second']
+    row = rows.setdefault(pair, {'difference': number(each['estimate'])})
+    if each['low'] is not None:
+      row[each['over']] = f'[{number(each["low"])}, {number(each["high"])}]'
+  used = [over for over in OVER if any(over in row for row in rows.values())]
+  header = ['metric', 'first', 'second', 'difference']
+  return header + [f'over {over}s' for over in used], [
+    [*pair, row['difference'], *(row.get(over, '-') for over in used)]
+    for pair, row in rows.items()
   ]
-  return header, rows
+
+
+def method_table(found: Mapping[str, Any]) -> Table:
+  """Returns how the intervals of each metric were computed, or why they miss."""
+  rows = {
+    (each['metric'], f'{each["over"]}s', each['method']): None
+    for each in found['intervals']
+  }
+  return ['metric', 'over', 'method'], [*map(list, rows)]
 
 
 def number(value: float | None) -> str:

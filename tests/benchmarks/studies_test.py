@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks import studies, study_pages
 from experiments import config_file
-from lm.analysis import intervals
 from lm.comparison import study as parsed
 from lm.types import UserError
 
@@ -89,28 +88,3 @@ def test_between_two_marks_a_page_is_made_anew(name, tmp_path):
   assert ('The loss falls as' in text) == (name == 'scaling')
   with pytest.raises(UserError, match=f'The page of {name} has no <!--'):
     study_pages.renewed('Why?', name, found)
-
-
-def test_each_interval_has_its_column():
-  runs = [{'p': 0.0, 'q': 0.5, 'r': 1.0}, {'p': 0.5, 'q': 0.5, 'r': 0.5}]
-  other = [{'p': 1.0, 'q': 0.5, 'r': 1.0}] * 2
-  found = {
-    'seed': intervals.welch([0.5, 0.6], [0.7, 0.9]),
-    # Whose method says how many seeds there were, too.
-    'example': intervals.paired_bootstrap(runs, other),
-    'paradigm': intervals.welch([0.5], [0.8]),  # It has no ends.
-  }
-  told = [
-    {'metric': 'blimp', 'first': 'a', 'second': 'b', 'over': over}
-    | each._asdict()
-    for over, each in found.items()
-  ]
-  header, rows = study_pages.differences(
-    {'terms': {'a': {}, 'b': {}}, 'intervals': told}
-  )
-  assert header[2:] == ['difference', 'over seeds', 'over examples']
-  ends = [
-    f'{found[over].low:+.4f} to {found[over].high:+.4f}'
-    for over in ('seed', 'example')
-  ]
-  assert rows == [['blimp', 'b', '+0.2500', *ends]]
