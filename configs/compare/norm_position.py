@@ -25,7 +25,7 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   )
   study.budget = config_dict.create(tokens=1e6)
   study.tuning.share = 0.5  # A GPT learns from the first steps.
-  study.tuning.learning_rates = (5e-4, 1e-3, 2e-3, 4e-3)
+  study.tuning.learning_rates = (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
   study.shared.model.num_layers = 6
   study.variants = tuple(
     {
