@@ -21,7 +21,7 @@ help:  ## Says what can be made
 	  $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: .venv/.ready  ## Trains a small GPT in 5 minutes, and lets it write
+demo: .venv/.ready  ## Trains a small GPT in some minutes, and lets it write
 	@echo 'Training on text that is on this machine; see runs/demo.'
 	$(RUN) -m experiments.train --config=configs/gpt.py:demo --workdir=runs/demo
 	$(RUN) -m experiments.generate --workdir=runs/demo --prompt='The '

@@ -68,6 +68,11 @@ def main(
     )
     minutes[name] = (time.time() - began) / 60
     found = rounded(json.loads((place / 'report.json').read_text()))
+    if found['failures']:
+      raise UserError(
+        f'{len(found["failures"])} runs of {name} have failed: see'
+        f' {place}/report.html. Then start the same command again.'
+      )
     pathlib.Path(out).mkdir(parents=True, exist_ok=True)
     found = anonymous(found, data)
     text = json.dumps(found, indent=1)

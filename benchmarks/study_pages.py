@@ -88,6 +88,7 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
     parts += [
       tables.differences(found),
       markdown(header, rows),
+      folded('How the intervals were computed', *tables.method_table(found)),
     ]
   parts += [
     *(
@@ -98,13 +99,25 @@ def blocks(name: str, found: Mapping[str, Any]) -> list[str]:
     markdown(*tables.terms_table(found['terms'])),
     tables.TRIALS.format(share=f'{study["tuning"]["share"]:.0%}'),
     markdown(*tables.rates_table(found)),
+    *tables.doubts(found),
+    tables.differing(found),
+    folded('In which keys', *tables.difference_table(found)),
     *tables.environments(found),
   ]
   return parts
 
 
+def folded(summary: str, header: list[str], rows: list[list[str]]) -> str:
+  """Returns a Markdown table that a click opens."""
+  return (
+    f'<details markdown="1"><summary>{summary}</summary>\n\n'
+    f'{markdown(header, rows)}\n\n</details>'
+  )
+
+
 def markdown(header: list[str], rows: list[list[str]]) -> str:
   """Returns a Markdown table, the first column to the left, others right."""
+  rows = [[cell.replace('|', r'\|') for cell in row] for row in rows]
   lines = [header, ['---'] + ['---:'] * (len(header) - 1), *rows]
   return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 

@@ -168,11 +168,6 @@ def once(
   return result
 
 
-def status_of(place: pathlib.Path) -> int:
-  """Returns the exit status of the last failed command in a folder."""
-  return json.loads((place / FAILED).read_text())['status']
-
-
 def program(name: str) -> list[str]:
   """Returns the words that run a command, without its arguments."""
   return [sys.executable, '-m', f'experiments.{name}']

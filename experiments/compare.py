@@ -31,7 +31,7 @@ from lm.comparison import (
 from lm.comparison.study import Study, Variant
 from lm.comparison.terms import Terms
 from lm.data import atomic
-from lm.training import workdir as workdirs
+from lm.training import metrics_reader, workdir as workdirs
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
@@ -364,7 +364,7 @@ def tried(
 ) -> float | None:
   """Returns the final loss of a trial; inf if diverged, None if failed."""
   told = cells.train(variant, fields, place)
-  if told is None and cells.status_of(place) != UserError.status:
+  if told is None and not metrics_reader.diverged(place):
     return None
   return results.loss_of(told)
 

@@ -87,8 +87,8 @@ def welch(
 ) -> Interval:
   """Returns the interval of the difference between two variants' means.
 
-  Uses Student's t over seeds with unequal variances (Welch 1947), which costs
-  next to nothing if both variants have as many seeds.
+  Uses Student's t over seeds with unequal variances (Welch 1947). With three
+  seeds each it is about 15% wider than if these were assumed to be equal.
 
   Args:
     first: One value for each seed of the first variant.

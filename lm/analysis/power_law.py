@@ -14,7 +14,9 @@ FLOORS = 100  # The number of floors tried before the best is refined.
 
 
 class PowerLaw(NamedTuple):
-  """`loss = floor + scale * size ** -exponent` (Kaplan et al. 2020, 3).
+  """`loss = floor + scale * size ** -exponent` (Henighan et al. 2020).
+
+  Without a floor it is the law of Kaplan et al. (2020, section 3).
 
   Attributes:
     scale: The loss above the floor at size 1.

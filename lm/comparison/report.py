@@ -98,7 +98,7 @@ def page(found: Mapping[str, Any], pictures: Mapping[str, pathlib.Path]) -> str:
     html.table(*tables.terms_table(found['terms']), tables.TERMS),
     html.paragraph(tables.cost(study, found['terms'], found['trial_terms'])),
     *_rates(found),
-    *_differences(found),
+    html.table(*tables.difference_table(found), tables.differing(found)),
     html.heading('Speed and memory'),
     html.table(*tables.speed_table(found), tables.SPEED),
     *_failures(found),
@@ -166,43 +166,11 @@ def _rates(found: Mapping[str, Any]) -> list[str]:
   tuning = found['study']['tuning']
   if len(tuning['learning_rates']) < 2:
     return [html.paragraph('The learning rates are as given, and not tuned.')]
-  edges = [
-    name
-    for name, best in found['rates'].items()
-    if best in (min(tuning['learning_rates']), max(tuning['learning_rates']))
-  ]
   caption = tables.TRIALS.format(share=f'{tuning["share"]:.0%}')
-  parts = [html.table(*tables.rates_table(found), caption)]
-  if edges:
-    parts.append(
-      html.paragraph(
-        f'The best rate of {", ".join(edges)} is at the edge of the grid; a wider'
-        ' one might have a better.'
-      )
-    )
-  if names := tables.no_better_than_trials(found):
-    parts.append(
-      html.paragraph(
-        'No better after the whole budget than after the trial:'
-        f' {", ".join(names)}. The rate may have been chosen too early, and be'
-        ' too high: give tuning.share a larger value.'
-      )
-    )
-  return parts
-
-
-def _differences(found: Mapping[str, Any]) -> list[str]:
-  differing = found['differences']
-  rows = [
-    [key, *(str(values[name]) for name in found['terms'])]
-    for key, values in differing.items()
+  return [
+    html.table(*tables.rates_table(found), caption),
+    *map(html.paragraph, tables.doubts(found)),
   ]
-  caption = (
-    f'The variants differ in {len(rows)} keys of their configs, and in no other but'
-    ' those that follow from the budget: steps, warm-up steps, the learning rate,'
-    ' and how often a run is evaluated and saved.'
-  )
-  return [html.table(['key', *found['terms']], rows, caption)]
 
 
 def _failures(found: Mapping[str, Any]) -> list[str]:

@@ -94,7 +94,8 @@ def answers(cell: pathlib.Path, study: Study) -> dict[str, dict[str, bool]]:
   found = {}
   for asked in study.scores:
     path = cell / 'scores' / f'{asked.name}.jsonl'
-    if asked.metric == 'accuracy' and path.exists():
+    done = path.with_suffix('.json').exists()  # Else it may be cut off.
+    if asked.metric == 'accuracy' and done and path.exists():
       lines = map(json.loads, path.read_text().splitlines())
       found[asked.name] = {line['id']: line['right'] for line in lines}
   for task in study.tasks:
@@ -138,8 +139,9 @@ def course(cell: pathlib.Path, asked: Score) -> dict[int, float]:
   path = cell / 'scores' / f'{asked.name}.json'
   paths = [*path.with_suffix('').glob('step-*/score.json'), path]
   told = [_json(each) for each in paths if each.exists()]
-  found = {each['step']: each[asked.metric] for each in told}
-  return dict(sorted(found.items()))
+  # A metric that is not there is reported by `lacking`.
+  found = {each['step']: each.get(asked.metric) for each in told}
+  return {at: found[at] for at in sorted(found) if found[at] is not None}
 
 
 def curve(

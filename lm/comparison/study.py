@@ -16,6 +16,7 @@ A file in configs/compare/ says what varies, and nothing else may:
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -152,16 +153,16 @@ def parse(path: str, listed: Mapping[str, Any]) -> Study:
     )
   if missing := sorted({'question', 'budget', 'variants'} - listed.keys()):
     raise UserError(f'{path} does not say {", ".join(missing)} of its study.')
+  _check_numbers(path, listed)
   unit, amount = _budget(path, listed['budget'])
   shared = flat(listed.get('shared', {}))
   variants = tuple(_variant(path, each, shared) for each in listed['variants'])
   _check_names(path, 'variants', [each.name for each in variants])
-  tuned = _made(path, 'tuning', Tuning, listed.get('tuning', {}))
   study = Study(
     unit=unit,
     budget=amount,
     variants=variants,
-    tuning=Tuning(tuple(tuned.learning_rates), float(tuned.share)),
+    tuning=_tuning(path, listed.get('tuning', {})),
     seeds=listed.get('seeds', 3),
     scores=tuple(
       _made(path, 'a score', Score, each) for each in listed.get('scores', ())
@@ -173,19 +174,9 @@ def parse(path: str, listed: Mapping[str, Any]) -> Study:
       if key in listed
     },
   )
-  if study.seeds < 1 or study.evaluations < 1:
-    raise UserError(
-      f'{path}: seeds is {study.seeds} and evaluations {study.evaluations}, but'
-      ' a study has 1 or more of each.'
-    )
   if study.scores or study.tasks:
     asked = [each.name for each in (*study.scores, *study.tasks)]
     _check_names(path, 'scores', [*asked, 'loss', 'bits_per_byte'])
-  if not 0 < study.tuning.share <= 1:
-    raise UserError(
-      f'{path}: tuning.share is {study.tuning.share:g}, but it is a share of the budget.'
-      ' Set it above 0, and to 1 at most.'
-    )
   return study
 
 
@@ -234,6 +225,35 @@ def flat(sections: Mapping[str, Any]) -> dict[str, Any]:
   return found
 
 
+def _check_numbers(path: str, listed: Mapping[str, Any]) -> None:
+  for key in {'seeds', 'evaluations'} & listed.keys():
+    if not isinstance(listed[key], int) or listed[key] < 1:
+      raise UserError(
+        f'{path}: {key} is {listed[key]}, but it is a whole number, 1 or more.'
+      )
+  if not 0 <= listed.get('warmup', 0) < 1:
+    raise UserError(
+      f'{path}: warmup is {listed["warmup"]:g}, but it is a share of the steps. Set'
+      ' it to 0 or more, and below 1.'
+    )
+
+
+def _tuning(path: str, listed: Mapping[str, Any]) -> Tuning:
+  tuning = _made(path, 'tuning', Tuning, listed)
+  if not 0 < tuning.share <= 1:
+    raise UserError(
+      f'{path}: tuning.share is {tuning.share:g}, but it is a share of the budget.'
+      ' Set it above 0, and to 1 at most.'
+    )
+  rates = tuple(tuning.learning_rates)
+  if len({*rates}) < len(rates) or not all(0 < r < math.inf for r in rates):
+    raise UserError(
+      f'{path}: tuning.learning_rates are {", ".join(map(str, rates))}, but they'
+      ' are numbers above 0, each once.'
+    )
+  return Tuning(rates, float(tuning.share))
+
+
 def _budget(path: str, listed: Mapping[str, Any]) -> tuple[Unit, float]:
   if len(listed) != 1 or not listed.keys() <= {*UNITS}:
     raise UserError(
@@ -241,14 +261,16 @@ def _budget(path: str, listed: Mapping[str, Any]) -> tuple[Unit, float]:
       f' {", ".join(UNITS)}.'
     )
   [(unit, amount)] = listed.items()
-  if not amount > 0:
+  if not 0 < amount < math.inf:
     raise UserError(f'{path}: a budget of {amount} {unit} is none.')
   return unit, float(amount)
 
 
-def _variant(
-  path: str, listed: Mapping[str, Any], shared: Mapping[str, Any]
-) -> Variant:
+def _variant(path: str, listed: Any, shared: Mapping[str, Any]) -> Variant:
+  if not isinstance(listed, Mapping):
+    raise UserError(
+      f'{path}: a variant is {listed!r}, but it has a name, a config and fields.'
+    )
   if missing := {'name', 'config'} - listed.keys():
     raise UserError(
       f'{path}: a variant has no {" and no ".join(sorted(missing))}:'

@@ -36,7 +36,8 @@ def cost(
   return (
     f'{study["seeds"] * len(terms)} runs of {len(terms)} variants,'
     f' {of_runs:.3g} FLOPs in all, and {rates * len(terms)} trials of learning'
-    f' rates, {of_trials:.3g} FLOPs.'
+    f' rates, {of_trials:.3g} FLOPs. Evaluation, scoring and fine-tuning are not'
+    ' counted.'
   )
 
 
@@ -82,15 +83,16 @@ def differences(found: Mapping[str, Any]) -> str:
   """Returns what the table of intervals shows, as sentences."""
   count = sum(each['low'] is not None for each in found['intervals'])
   chance = (
-    f' Each has a chance of 5% to miss it: of these {count} about'
-    f' {0.05 * count:.1f} do.'
+    ' Each interval misses the true difference with a chance of 5%: of these'
+    f' {count} about {0.05 * count:.1f} do, and those that share a variant may do'
+    ' so together.'
     if count > 1
     else ''
   )
   return (
-    'The second variant minus the first, with 95% intervals: over seeds, what'
-    ' other runs might have given; over examples or paradigms, what others of'
-    f' these might.{chance}'
+    'Each row is the second variant minus the first, with 95% intervals. Over seeds:'
+    ' what to expect with other seeds, at the rates that were chosen. Over examples'
+    f' or paradigms: with others of these, from the same runs.{chance}'
   )
 
 
@@ -188,6 +190,49 @@ def _rate(rate: float | None) -> str:
 
 def _percent(share: float | None) -> str:
   return '-' if share is None else f'{100 * share:.0f}%'
+
+
+def doubts(found: Mapping[str, Any]) -> list[str]:
+  """Returns what speaks against the rates that were chosen, as sentences."""
+  rates = found['study']['tuning']['learning_rates']
+  edges = [
+    name
+    for name, best in found['rates'].items()
+    if best in (min(rates), max(rates))
+  ]
+  told = []
+  if edges:
+    told.append(
+      f'The best rate of {", ".join(edges)} is at the edge of the grid; a wider one'
+      ' might have a better.'
+    )
+  if names := no_better_than_trials(found):
+    told.append(
+      'No better after the whole budget than after the trial:'
+      f' {", ".join(names)}. The rate may have been chosen too early, and be too'
+      ' high: give tuning.share a larger value.'
+    )
+  return told
+
+
+def difference_table(found: Mapping[str, Any]) -> Table:
+  """Returns every key in which configs differ, with the value of each."""
+  rows = [
+    [key, *(str(values[name]) for name in found['terms'])]
+    for key, values in found['differences'].items()
+  ]
+  return ['key', *found['terms']], rows
+
+
+def differing(found: Mapping[str, Any]) -> str:
+  """Returns what the table of differences shows, as a sentence."""
+  rates = found['study']['tuning']['learning_rates']
+  rate = ' the learning rate,' if len(rates) > 1 else ''
+  return (
+    f'The variants differ in {len(found["differences"])} keys of their configs, and'
+    ' in no other but those that follow from the budget: steps, warm-up steps,'
+    f'{rate} and how often a run is evaluated and saved.'
+  )
 
 
 def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:

@@ -120,7 +120,7 @@ def overrides(
       the variant's config.
     seed: The seed of the run.
   """
-  every = max(1, terms.steps // study.evaluations)
+  every = math.ceil(terms.steps / study.evaluations)
   curves = any(each.curve for each in study.scores)
   fields = {
     'num_steps': terms.steps,
@@ -200,9 +200,12 @@ def check_budgets(terms: Mapping[str, Terms], unit: str) -> None:
   They are if the largest exceeds the smallest by more than two per cent.
   """
   spent: Sequence[float] = [
-    getattr(each, unit) for each in terms.values() if unit != 'seconds'
+    each.steps * (each.seconds_per_step or 0)
+    if unit == 'seconds'
+    else getattr(each, unit)
+    for each in terms.values()
   ]
-  if spent and max(spent) > 1.02 * min(spent):
+  if max(spent) > 1.02 * min(spent):
     raise UserError(
       f'In whole steps the variants have from {min(spent):.3g} to'
       f' {max(spent):.3g} {unit}: not equal terms. Raise the budget, or lower'

@@ -15,6 +15,8 @@ from lm.training.run_log import RunLog
 from lm.training.step import Metrics
 from lm.types import Batch, UserError, path_of
 
+NONFINITE = 'nonfinite_batch_{step}.npz'
+
 
 @dataclasses.dataclass
 class Reader:
@@ -51,9 +53,14 @@ class Reader:
     self.waiting.clear()
 
 
+def diverged(workdir: pathlib.Path) -> bool:
+  """Returns whether a run has ended because of a number that is not finite."""
+  return any(workdir.glob(NONFINITE.format(step='*')))
+
+
 def refuse(step: int, batch: Batch, workdir: pathlib.Path) -> NoReturn:
   """Ends a run whose loss or gradient is not finite, and saves the batch."""
-  path = workdir / f'nonfinite_batch_{step}.npz'
+  path = workdir / NONFINITE.format(step=step)
   leaves, _ = jax.tree_util.tree_flatten_with_path(batch)
   np.savez(path, **{path_of(keys): array for keys, array in leaves})
   raise UserError(

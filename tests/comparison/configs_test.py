@@ -19,7 +19,11 @@ VARIED = {
   'direction': {'model.attention'},
   'masking_rate': {'objective.mask_rate'},
   'norm_position': {'model.norm_position'},
-  'positions': {'model.position'},
+  'positions': {  # The last two for sinusoids alone.
+    'model.position',
+    'model.scale_embeddings',
+    'model.embedding_init_std',
+  },
   'scaling': {
     'model.num_layers',
     'model.num_heads',

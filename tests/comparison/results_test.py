@@ -64,8 +64,12 @@ def test_a_run_is_scored_by_what_is_there(tmp_path):
     'sst2': 0.8,
     'loss': 2.0,
   }
-  (place / 'scores/blimp.jsonl').write_text('{"id": "x", "right": true}\n')
+  answers = place / 'scores/blimp.jsonl'
+  answers.write_text('{"id": "x", "right": true}\n')
   assert results.answers(place, STUDY) == {'blimp': {'x': True}}
+  (place / 'scores/blimp.json').unlink()  # Killed while it was written.
+  answers.write_text('{"id": "x", "ri')
+  assert results.answers(place, STUDY) == {}
 
 
 def test_a_curve_is_against_what_was_spent(tmp_path):
@@ -94,14 +98,17 @@ def test_a_course_has_each_step_that_was_scored(tmp_path):
 
 
 def test_a_metric_that_is_none_is_told_with_those_there_are(tmp_path):
-  write(tmp_path / 'scores/blimp.json', {'form': 'pll', 'accuracy': 0.6})
+  write(
+    tmp_path / 'scores/blimp.json', {'step': 40, 'form': 'pll', 'accuracy': 0.6}
+  )
   assert results.lacking(tmp_path, STUDY) == []
   study = dataclasses.replace(
     STUDY, scores=(Score('blimp', 'blimp', 'blimp', metric='acc'),)
   )
   assert results.scores(cell(tmp_path / 'run', [1.0]), study) == {'loss': 1.0}
+  assert results.course(tmp_path, study.scores[0]) == {}
   [line] = results.lacking(tmp_path, study)
-  assert line == "blimp has no metric 'acc'. It has accuracy."
+  assert line == "blimp has no metric 'acc'. It has step, accuracy."
 
 
 def test_answers_that_are_right_are_not_those_of_another_metric(tmp_path):

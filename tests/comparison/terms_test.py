@@ -61,8 +61,12 @@ def test_budgets_that_whole_steps_make_unequal_are_refused():
   far = one._replace(flops=1.1 * one.flops)
   with pytest.raises(UserError, match='not equal terms'):
     terms.check_budgets({'a': one, 'b': far}, 'flops')
-  # In seconds they were measured.
-  terms.check_budgets({'a': one, 'b': far}, 'seconds')
+  # In seconds, those of the steps count.
+  slow = one._replace(seconds_per_step=2.0)
+  terms.check_budgets({'a': slow, 'b': slow._replace(flops=1.0)}, 'seconds')
+  with pytest.raises(UserError, match='seconds: not equal terms'):
+    slower = slow._replace(seconds_per_step=2.1)
+    terms.check_budgets({'a': slow, 'b': slower}, 'seconds')
 
 
 def test_a_run_is_told_what_follows_from_its_terms():
@@ -84,6 +88,9 @@ def test_what_is_asked_on_the_way_keeps_its_checkpoints():
   found = terms.overrides(study, derive('tokens', 6400.0), None, seed=3)
   assert found['checkpoint.every'] == 25
   assert found['checkpoint.keep'] == 5
+  # No further evaluation a few steps before the last.
+  found = terms.overrides(study, derive('tokens', 6600.0), None, seed=3)
+  assert found['num_steps'] == 103 and found['eval.every'] == 26
 
 
 CONFIGS = {

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import cells, compare
 from lm.comparison import results
-from lm.training import run_log
+from lm.training import metrics_reader, run_log
 from lm.types import UserError
 from tests.comparison import terms_test
 
@@ -262,7 +262,7 @@ def test_a_trial_that_failed_is_tried_again_and_the_others_are_not(
   study, stubbed, tmp_path, capsys
 ):
   failing, trained = stubbed
-  failing['tuning/rms/0.01'] = 1  # As when the disk is full.
+  failing['tuning/rms/0.01'] = UserError.status  # As with a bad checkpoint.
   root = tmp_path / 'runs'
   compare.main(str(study), str(root))
   assert said(capsys)['failures'] == 1
@@ -278,6 +278,9 @@ def test_a_trial_that_failed_is_tried_again_and_the_others_are_not(
 def test_a_trial_that_diverged_is_one_with_no_loss(study, stubbed, tmp_path):
   failing, trained = stubbed
   failing['tuning/rms/0.01'] = UserError.status
+  place = tmp_path / 'tuning/rms/0.01'
+  place.mkdir(parents=True)
+  (place / metrics_reader.NONFINITE.format(step=3)).touch()
   compare.main(str(study), str(tmp_path))
   assert 'cells/rms/seed-1' in trained
   assert (tmp_path / 'tuning/rms/rate.json').read_text() == '0.001'
