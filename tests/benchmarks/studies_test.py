@@ -13,7 +13,6 @@ from lm.types import UserError
 NOT_RUN = (
   'bert_to_roberta',
   'positions',
-  'objectives',
   'optimizers',
 )
 
