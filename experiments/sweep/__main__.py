@@ -1,4 +1,4 @@
-"""Trains many runs of one config, and gathers what they came to.
+"""Trains many runs of one config, and collects their results.
 
   python -m experiments.sweep --config=configs/gpt.py:debug \\
       --sweep=configs/sweeps/learning_rate.py --workdir=runs/rates
@@ -7,11 +7,11 @@
       --config.data.path='text/*.jsonl.gz' \\
       --to=slurm --devices=8 --time_limit=12:00:00
 
-The first trains one run after another on this machine; the second hands each in
-as a job of its own, and once these have ended the same command gathers them.
-What has been done is never done again. --dry_run prints the runs and what they
-take; --gather starts nothing, and gathers what there is. --to=slurm --help has
-the flags of SLURM.
+The first command trains one run after another on this machine. The second
+submits each run as a job of its own; the same command later collects the results
+and submits the runs that are left. A finished run is never repeated. --dry_run
+prints the runs and their cost; --gather starts nothing and collects the results
+so far. --to=slurm --help lists the flags of SLURM.
 """
 
 import json
@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from absl import logging
 
-from experiments import cells, command, origins
+from experiments import cells, command, config_file, origins
 from experiments.config_file import Asked
 from experiments.launch import flags, given, rendered, start
 from experiments.launch.job import Job, seconds
@@ -36,7 +36,7 @@ from lm.training import workdir as workdirs
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
-# What a later call may change, since it changes no run.
+# What a later call may change, since the results do not depend on it.
 MAY_CHANGE = ('hosts', 'log', 'parallel')
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
@@ -51,44 +51,50 @@ def main(
   to: Literal['local', 'slurm'] | None = None,
   **arguments: Any,
 ) -> int | None:
-  """Trains all runs of a sweep that have not been yet.
+  """Trains all runs of a sweep that have not ended yet.
 
   Args:
-    config: FILE.py or FILE.py:VARIANT of all runs; any field of it that the
-      sweep does not go over can be overridden.
-    sweep: A file with a get_sweep(over), such as configs/sweeps/width.py.
-    workdir: Where the runs, sweep.csv and sweep.png go.
-    metric: Of an evaluation, by which the best run is named.
-    dry_run: Prints the runs and what they take, and does nothing.
-    gather: Starts no run, and gathers what those that were have come to.
-    to: Where each run is started as a job, local or slurm; if not given, they
-      are trained here.
+    config: FILE.py or FILE.py:VARIANT, the config of all runs; any field that
+      the sweep does not vary can be overridden.
+    sweep: A file with a get_sweep(over), such as configs/sweeps/shapes.py.
+    workdir: The directory for the runs, sweep.csv and sweep.png.
+    metric: The evaluation metric that picks the best run.
+    dry_run: Prints the runs and their cost, and does nothing.
+    gather: Starts nothing; collects the results so far.
+    to: Where each run is started as a job, local or slurm; if not given, the
+      runs are trained here, one after another. The flags of jobs, such as
+      --devices, need it.
   """
+  if arguments and not to:
+    raise UserError(
+      f'--{min(arguments)} is for jobs. Give --to=slurm or --to=local with it, or'
+      ' omit it.'
+    )
   if remote.is_url(workdir):
     raise UserError(
-      f'--workdir is {workdir!r}, but a sweep is gathered in a directory of this'
-      ' machine. Give one that the hosts see as well.'
+      f'--workdir is {workdir!r}, but the results of a sweep are collected in a'
+      ' directory of this machine. Give one that the hosts of the jobs see, too.'
     )
   root, found = pathlib.Path(workdir).absolute(), described.read(sweep)
   searches = isinstance(found, over.Search)
   if searches and to:
     raise UserError(
-      f'--to is {to!r}, but {sweep} is searched: each run is chosen by those'
-      ' before it. Omit --to, or use over.draw.'
+      f'--to is {to!r}, but {sweep} is a search: the results of earlier runs'
+      ' choose the next one. Omit --to, or use over.draw.'
     )
   points = optuna_search.corners(found) if searches else found
   runs = described.runs(config, points, root)
   check_evaluated(found, runs)
   jobs = [job_of(to, config, run, arguments) for run in runs] if to else []
   if dry_run:
-    show(found, runs)
+    show(found, runs, as_jobs=bool(to))
     return None
   if to and not gather:
     rendered.check_program(start.PLATFORMS[to].PROGRAM, to)
   terms = in_common(config, points)
   if searches:
     terms['search'] = optuna_search.terms(found)
-  results.check_same(root, terms, 'sweep')
+  results.check_same(root, terms, 'sweep', growing=('names',))
   with workdirs.held(root):
     if searches:
       asked = found._replace(trials=0) if gather else found
@@ -100,34 +106,41 @@ def main(
       launch(to, runs, jobs)
     else:
       for run in runs:
-        train(config, run)
+        if waits(run):
+          train(config, run)
         gathering.write(runs, root)
     table = gathering.write(runs, root)
   return told(table, root, metric)
 
 
 def in_common(config: Asked, points: over.Points) -> dict[str, Any]:
-  """Returns what no run may differ in: the config, but for what varies."""
-  whole = described.resolve(config, points[0])
-  keys = {key for point in points for key in point}
-  kept: dict[str, Any] = {}
-  for section, fields in whole.items():
-    if section in MAY_CHANGE or section in keys:
-      continue
-    kept[section] = fields
-    if isinstance(fields, Mapping):
-      kept[section] = {
-        key: value
-        for key, value in fields.items()
-        if f'{section}.{key}' not in keys
-      }
-  return {'config': kept}
+  """Returns what later calls may not change, whatever points they add.
+
+  Returns:
+    `config`: The content of the config file. A run that is started again checks
+      its own config; this is for those that have ended.
+    `overrides`: Those of the command line.
+    `names`: What stands for each key in the names of runs, and the reverse;
+      keys may be added.
+  """
+  content = config_file.read(config.path)
+  overrides = config.overrides
+  short = described.shorts({key for point in points for key in point})
+  return {
+    'config': {k: v for k, v in content.items() if k not in MAY_CHANGE},
+    'overrides': {
+      k: v
+      for k, v in overrides.items()
+      if k.partition('.')[0] not in MAY_CHANGE
+    },
+    'names': {**short, **{name: key for key, name in short.items()}},
+  }
 
 
 def check_evaluated(
   found: over.Points | over.Search, runs: Sequence[Run]
 ) -> None:
-  """Raises UserError if runs are to be pruned by what is not measured."""
+  """Raises UserError if a search prunes runs that are never evaluated."""
   if not isinstance(found, over.Search):
     return
   optuna_search.optuna()
@@ -138,14 +151,25 @@ def check_evaluated(
     )
 
 
-def show(found: over.Points | over.Search, runs: Sequence[Run]) -> None:
-  """Prints the runs of a sweep, and what they take."""
+def show(
+  found: over.Points | over.Search, runs: Sequence[Run], as_jobs: bool
+) -> None:
+  """Prints the runs of a sweep and their cost, if it can be known here."""
   trials = 0
   if isinstance(found, over.Search):
     trials = found.trials
     logging.info('Optuna chooses %d runs; these are the extremes.', trials)
-  each = costs.of(runs)
-  logging.info('What they take:\n%s', costs.table(runs, each, trials))
+  try:
+    each = costs.of(runs)
+  except UserError as error:
+    if not as_jobs:
+      raise
+    # Their data may be where only the jobs can read it.
+    logging.warning('The cost is not known here: %s', error)
+    listed = [{'run': run.name, **run.point} for run in runs]
+    command.report({'runs': listed, 'tokens': None, 'flops': None})
+    return
+  logging.info('The runs and their cost:\n%s', costs.table(runs, each, trials))
   listed = [{'run': r.name, **r.point, **c} for r, c in zip(runs, each)]
   command.report({'runs': listed, **costs.total(each, trials)})
 
@@ -153,7 +177,10 @@ def show(found: over.Points | over.Search, runs: Sequence[Run]) -> None:
 def train(
   config: Asked, run: Run, stop: Callable[[], bool] | None = None
 ) -> dict[str, Any] | None:
-  """Returns the last evaluation of a run, trained here if it was not yet."""
+  """Returns the result of a run, after training it here if it has not ended.
+
+  None: it failed, or `stop` has stopped it.
+  """
   there = gathering.ended(run)
   if there is not None:
     return there
@@ -165,7 +192,7 @@ def train(
 def search(
   found: over.Search, config: Asked, root: pathlib.Path, metric: str
 ) -> list[Run]:
-  """Returns the runs that Optuna chose, and have been trained."""
+  """Returns the runs that Optuna has chosen, after training them."""
   keys = optuna_search.keys_of(found)
 
   def make(point: over.Point) -> Run:
@@ -181,11 +208,12 @@ def search(
 def job_of(
   to: str, config: Asked, run: Run, arguments: Mapping[str, Any]
 ) -> tuple[Job, Any]:
-  """Returns the job of a run, which can be, and the options of its platform."""
+  """Returns the checked job of a run, and the options of its platform."""
   if patience := run.config['eval']['patience']:
     raise UserError(
-      f'config.eval.patience is {patience}, but whether a job has ended is told'
-      ' by its last step, which that changes. Set it to 0, or omit --to.'
+      f'config.eval.patience is {patience}, but a job has ended when it has'
+      ' reached config.num_steps, and patience ends it earlier. Set it to 0, or'
+      ' omit --to.'
     )
   own = described.overridden(config, run.point)
   job = flags.made(Job, arguments, config=own, workdir=str(run.place))
@@ -197,26 +225,28 @@ def job_of(
 def launch(
   to: str, runs: Sequence[Run], jobs: Sequence[tuple[Job, Any]]
 ) -> None:
-  """Starts each run that waits for it; see `waits`."""
+  """Starts each run as a job, if it `waits` to be started."""
   for run, (job, options) in zip(runs, jobs):
     if not waits(run):
       continue
     began = time.monotonic()
     status = start.start(to, job, options).get('status')
-    (run.place / cells.FAILED).unlink(missing_ok=True)  # Of the try before.
-    if status in STOPPED:  # It has saved, and goes on in a later call.
+    # That of an earlier try.
+    (run.place / cells.FAILED).unlink(missing_ok=True)
+    if status in STOPPED:  # It has saved, and resumes in a later call.
       limit = seconds(job.time_limit)
       if not limit or time.monotonic() - began < limit:
-        raise SystemExit(status)  # We were, and it with us.
+        raise SystemExit(status)  # Not its time limit: we were stopped, too.
     elif status:
-      mark_failed(run, f'It has ended with status {status}.')
+      mark_failed(run, f'It ended with status {status}.')
 
 
 def waits(run: Run) -> bool:
-  """Returns whether a run is to be started: it has not ended, and no job has it.
+  """Returns whether to start a run: it has not ended, and no job is alive for it.
 
-  One whose job is gone before its end has failed. That is said once before it is
-  tried again: who has made a mistake would else hand it in for ever.
+  A run whose job is gone before its end has failed. One call reports this, and
+  the next starts it again; otherwise a job that always fails would be submitted
+  for ever without a word.
   """
   if gathering.ended(run) is not None:
     return False
@@ -224,19 +254,21 @@ def waits(run: Run) -> bool:
   if note is None:
     return True
   if start.PLATFORMS[note['to']].is_alive(note):
-    logging.info('%s is under way, as job %s.', run.name, note['id'])
-    failed.unlink(missing_ok=True)  # It was started anew by other hands.
+    logging.info(
+      '%s is under way, as job %s of %s.', run.name, note['id'], note['to']
+    )
+    failed.unlink(missing_ok=True)  # Somebody else has started it again.
     return False
-  if gathering.ended(run) is not None:  # While we asked.
+  if gathering.ended(run) is not None:  # It ended while we asked.
     return False
   if failed.exists():
     return True
-  mark_failed(run, f'Its job {note["id"]} is gone, and it has not ended.')
+  mark_failed(run, f'Its job {note["id"]} is gone, but the run has not ended.')
   return False
 
 
 def mark_failed(run: Run, why: str) -> None:
-  """Notes in a workdir that its run has failed, and says so."""
+  """Records in the workdir of a run that it has failed, and logs it."""
   logs = f'{run.place}/launch'
   logging.error('%s has failed. %s See %s.', run.name, why, logs)
   run.place.mkdir(parents=True, exist_ok=True)
@@ -247,7 +279,7 @@ def mark_failed(run: Run, why: str) -> None:
 def told(
   table: Sequence[gathering.Row], root: pathlib.Path, metric: str
 ) -> int | None:
-  """Says what there is now; the status is 1 if a run has failed."""
+  """Reports the results so far; returns 1 if a run has failed."""
   best = gathering.best(table, metric)
   gathering.draw(table, metric, root / 'sweep.png')
   states = [row['status'] for row in table]
@@ -266,10 +298,11 @@ def told(
 
 
 if __name__ == '__main__':
-  # So that what it has started is stopped, too.
+  # So that the run that it has started is stopped, too.
   signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
   to = flags.chosen(sys.argv[1:])
-  kinds = [Job, *flags.options_of(to)] if to else []
+  # Without --to, `main` says of these flags that they need it.
+  kinds = [Job, *flags.options_of(to)] if to else [Job]
   command.run(
     flags.signed(main, kinds, without=('name',)), SECTIONS, origins.sections
   )

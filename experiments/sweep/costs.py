@@ -1,4 +1,4 @@
-"""What the runs of a sweep take, before any of them begins."""
+"""What the runs of a sweep cost, before any of them begins."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ from experiments.sweep.described import Run
 from lm.parallel import imagined
 from lm.training import plan
 
-# What changes neither what a step computes nor how many there are.
+# What changes neither the computation of a step nor the number of steps.
 FREE = ('optimizer', 'eval', 'log', 'checkpoint', 'hosts', 'seed')
 
 
 def of(runs: Sequence[Run]) -> list[dict[str, float]]:
-  """Returns the `tokens` and `flops` of each run, from abstract arrays alone."""
+  """Returns the `tokens` and `flops` of each run; computes no step of them."""
   found: dict[str, dict[str, float]] = {}
   told = []
   for run in runs:
@@ -34,11 +34,12 @@ def _of_one(config: Mapping[str, Any]) -> dict[str, float]:
 def total(
   told: Sequence[Mapping[str, float]], trials: int = 0
 ) -> dict[str, float]:
-  """Returns what all runs take together.
+  """Returns the cost of all runs together.
 
   Args:
-    told: What each takes.
-    trials: Of a search, how many there are at most, each like the dearest.
+    told: The cost of each run.
+    trials: The number of runs of a search, each taken to cost as much as the
+      most expensive one.
   """
   if trials:
     return {k: trials * max(e[k] for e in told) for k in ('tokens', 'flops')}
@@ -48,7 +49,7 @@ def total(
 def table(
   runs: Sequence[Run], told: Sequence[Mapping[str, float]], trials: int = 0
 ) -> str:
-  """Returns the runs and what they take, for a reader; see `total`."""
+  """Returns the runs and their costs as readable text; see `total`."""
   last = f'at most, {trials} runs' if trials else f'{len(runs)} runs'
   rows = [('run', 'steps', 'tokens', 'FLOPs')]
   names = [(run.name, f'{run.config["num_steps"]:,}') for run in runs]

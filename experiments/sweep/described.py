@@ -1,4 +1,4 @@
-"""A sweep: its file is read, its points get names, and every key is checked."""
+"""Reads the file of a sweep, names its points, and checks their configs."""
 
 import dataclasses
 import hashlib
@@ -16,18 +16,18 @@ from experiments.sweep.over import Point, Points, Range, Search
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
-LONGEST = 100  # Letters of a name.
+LONGEST = 100  # Characters of a name.
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One of a sweep.
+  """A run of a sweep.
 
   Attributes:
-    name: Made of what varies.
-    point: That, by key.
-    config: The whole of it.
-    place: Its workdir.
+    name: Made of its point.
+    point: The values of the fields that vary, by key.
+    config: The whole config.
+    place: The workdir.
   """
 
   name: str
@@ -37,16 +37,16 @@ class Run:
 
 
 def read(path: str) -> Points | Search:
-  """Returns what the `get_sweep(over)` of a file does.
+  """Returns what the `get_sweep(over)` of a file returns.
 
   Raises:
-    UserError: It is no such file, or goes over nothing.
+    UserError: The file has no such function, or it returns no points.
   """
   module = config_file.module(path, 'sweep')
   if not hasattr(module, 'get_sweep'):
     raise UserError(
       f'{path} has no get_sweep. Write `def get_sweep(over):` in it, which'
-      ' returns what there is to go over, such as'
+      ' returns the points of the sweep, such as'
       " over.values('optimizer.learning_rate', 1e-3, 3e-3)."
     )
   found = module.get_sweep(over)
@@ -57,34 +57,31 @@ def read(path: str) -> Points | Search:
       f'{path} gives a range of {found.key!r}, but not how many numbers of it.'
       ' Put it into over.draw(COUNT, ...), or over.search(TRIALS, ...).'
     )
-  fine = isinstance(found, Sequence) and all(
-    isinstance(point, Mapping) for point in found
-  )
-  if not fine or not found:
+  if not over.are_points(found) or not found:
     raise UserError(
-      f'{path} gives {found!r}, but it is to be a list of points, such as'
+      f'{path} gives {found!r}, but a sweep is a list of points, such as'
       " over.values('optimizer.learning_rate', 1e-3, 3e-3)."
     )
   return [dict(point) for point in found]
 
 
 def runs(asked: Asked, points: Points, root: pathlib.Path) -> list[Run]:
-  """Returns the runs of a sweep, all of whose configs can be.
+  """Returns the runs of a sweep, with checked configs.
 
   Args:
-    asked: The config that all of them have, and its overrides.
-    points: What varies.
-    root: Their workdirs are in `root/runs`.
+    asked: The config of all runs, and its overrides.
+    points: What varies, for each run.
+    root: The workdirs are in `root/runs`.
 
   Raises:
-    UserError: A key or a value cannot be, or two points are the same.
+    UserError: A key or a value is invalid, or two points are the same.
   """
   names = names_of(points)
   found = []
   for name, point in zip(names, points):
     if same := point.keys() & asked.overrides.keys():
       raise UserError(
-        f'--config.{min(same)} is given, but the sweep goes over it. Leave one of'
+        f'--config.{min(same)} is given, but the sweep varies it. Leave one of'
         ' them out.'
       )
     config = resolve(asked, point)
@@ -101,20 +98,23 @@ def resolve(asked: Asked, point: Point) -> dict[str, Any]:
   ).to_dict()
   if config['seeds'] != 1:
     raise UserError(
-      f'config.seeds is {config["seeds"]}, but each run of a sweep has a single'
-      " one. Set it to 1, and go over them: over.values('seed', 0, 1, 2)."
+      f'config.seeds is {config["seeds"]}, but each run of a sweep has one seed.'
+      " Set it to 1, and vary the seed: over.values('seed', 0, 1, 2)."
     )
   return config
 
 
 def overridden(asked: Asked, point: Point) -> Asked:
-  """Returns the config of a point, as one would type it."""
+  """Returns the config of a point, as it would be typed."""
   own = {key: cells.written(value) for key, value in point.items()}
   return Asked(asked.path, {**asked.overrides, **own})
 
 
 def names_of(points: Points) -> list[str]:
-  """Returns a name for each point, which does not change with others.
+  """Returns a name for each point.
+
+  Adding points changes no name, unless a new key has the same last part as
+  another one; see `shorts`.
 
   >>> names_of([{'optimizer.learning_rate': 1e-3, 'seed': 1}])
   ['learning_rate=0.001,seed=1']
@@ -131,13 +131,13 @@ def names_of(points: Points) -> list[str]:
 
 
 def name_of(point: Point, keys: Sequence[str]) -> str:
-  """Returns the name of a point, of a sweep over `keys`; no other has it.
+  """Returns the name of a point, unique in a sweep over `keys`.
 
   >>> name_of({'data.path': 'a/*.txt'}, ['data.path'])
   'path=a-.txt-caffd7'
   """
-  shorts = _shorts({*keys})
-  parts = [f'{shorts[key]}={_text(value)}' for key, value in point.items()]
+  short = shorts({*keys})
+  parts = [f'{short[key]}={_text(value)}' for key, value in point.items()]
   name = ','.join(parts) or 'plain'
   if len(name) > LONGEST or not all(map(_is_shown, point.values())):
     text = json.dumps(point, sort_keys=True, default=str)
@@ -146,8 +146,12 @@ def name_of(point: Point, keys: Sequence[str]) -> str:
   return name
 
 
-def _shorts(keys: set[str]) -> dict[str, str]:
-  """Returns the last parts of keys, where these tell them apart."""
+def shorts(keys: set[str]) -> dict[str, str]:
+  """Returns the last part of each key; the whole key if two have the same.
+
+  >>> shorts({'optimizer.name'})
+  {'optimizer.name': 'name'}
+  """
   ends = [key.rpartition('.')[2] for key in keys]
   return {
     key: key if ends.count(end) > 1 else end
@@ -161,7 +165,7 @@ def _text(value: Any) -> str:
 
 
 def _is_shown(value: Any) -> bool:
-  """Whether a name shows all of a value."""
+  """Whether a name shows a value exactly."""
   if isinstance(value, float):
     return float(_text(value)) == value
   return _text(value) == cells.written(value)

@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to: a row for each in sweep.csv, and a plot."""
+"""The results of a sweep: a row for each run in sweep.csv, and a plot."""
 
 import csv
 import json
@@ -15,36 +15,48 @@ from experiments.sweep.described import Run
 from lm.analysis import plots
 from lm.analysis.directions import higher_is_better
 from lm.data import atomic
-from lm.training import checkpoint_files, run_log
+from lm.training import checkpoint_files, run_log, testing
 from lm.types import UserError
 
 PRUNED = 'pruned.json'
-FEW = 8  # Integers so few that each has its tick.
-LETTERS = 50  # Of a title that fit above a picture.
-WIDE = 30  # Times the least that the greatest is, for orders of magnitude.
+FEW = 8  # Up to so many integers, each has its tick.
+LETTERS = 50  # Of a title that fit above one plot.
+WIDE = 30  # From this ratio of greatest to least on, an axis is logarithmic.
 
 Row = dict[str, Any]
 
 
 def ended(run: Run) -> dict[str, Any] | None:
-  """Returns the last evaluation of a run that has ended; None: it has not."""
+  """Returns the result of a run that has ended; None if it has not.
+
+  The result is its last evaluation; if its task has a test set, `test` has the
+  scores of that.
+  """
   path = run.place / 'result.json'
   if path.exists():
     return json.loads(path.read_text())
-  # One that a launcher started has its last evaluation and what it saved then.
-  last, saved = last_evaluation(run), run.place / 'checkpoints'
-  steps = {last.get('step', -1)}.intersection(checkpoint_files.steps(saved))
-  return last if steps and max(steps) >= run.config['num_steps'] else None
+  # A job writes no result: its last evaluation, the checkpoint of the same step
+  # and the scores of the test set tell that it has ended.
+  last, steps = last_evaluation(run), run.config['num_steps']
+  saved = checkpoint_files.steps(run.place / 'checkpoints')
+  if last.get('step', -1) < steps or last['step'] not in saved:
+    return None
+  if not run.config['task']['name'] or not run.config['data']['test']:
+    return last
+  scores = run.place / testing.SCORES
+  if not scores.exists():
+    return None
+  return {**last, 'test': json.loads(scores.read_text())['scores']}
 
 
 def last_evaluation(run: Run) -> dict[str, Any]:
-  """Returns the last evaluation of a run, if it has any yet."""
+  """Returns the last evaluation of a run; empty if it has none yet."""
   path = run.place / 'metrics.jsonl'
   return run_log.last_scores(run.place) if path.exists() else {}
 
 
 def status(run: Run) -> str:
-  """Returns how a run stands: ended, pruned, failed, begun or new."""
+  """Returns the state of a run: ended, pruned, failed, begun or new."""
   if ended(run) is not None:
     return 'ended'
   for name, text in ((PRUNED, 'pruned'), (cells.FAILED, 'failed')):
@@ -54,13 +66,16 @@ def status(run: Run) -> str:
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
-  """Returns a row for each run: its point, how it stands, its last evaluation.
+  """Returns a row for each run: its state, its point and its last scores.
 
-  The point's keys are whole, so they are not those of the evaluation.
+  The columns of the point begin with `config.`, those of a test set with
+  `test.`; the others are of the last evaluation.
   """
   found = []
   for run in runs:
     scores = ended(run) or last_evaluation(run)
+    tested = scores.get('test', {})
+    scores = scores | {f'test.{name}': tested[name] for name in tested}
     numbers = {
       name: value
       for name, value in scores.items()
@@ -72,10 +87,10 @@ def rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def best(found: Sequence[Row], metric: str) -> Row | None:
-  """Returns the row of the run that ended best; None: none has the metric.
+  """Returns the row of the best run that has ended; None if there is none.
 
   Raises:
-    UserError: Runs have ended, and not one has it.
+    UserError: Runs have ended, but none has the metric.
   """
   over = [row for row in found if row['status'] == 'ended']
   scored = [row for row in over if _is_number(row.get(metric))]
@@ -86,7 +101,7 @@ def best(found: Sequence[Row], metric: str) -> Row | None:
 
 
 def missing(metric: str, found: Sequence[Mapping[str, Any]]) -> UserError:
-  """Returns what to raise where evaluations have other metrics."""
+  """Returns the error for a metric that is not among those of `found`."""
   there = {
     name
     for scores in found
@@ -100,7 +115,7 @@ def missing(metric: str, found: Sequence[Mapping[str, Any]]) -> UserError:
 
 
 def write(runs: Sequence[Run], root: pathlib.Path) -> list[Row]:
-  """Writes sweep.csv, whole or not at all, and returns its rows."""
+  """Writes sweep.csv atomically, and returns its rows."""
   found = rows(runs)
   columns = dict.fromkeys(name for row in found for name in row)
   with (
@@ -114,18 +129,18 @@ def write(runs: Sequence[Run], root: pathlib.Path) -> list[Row]:
 
 
 def keys_of(found: Sequence[Row]) -> list[str]:
-  """Returns the columns of what varies."""
+  """Returns the columns of the fields that vary."""
   columns = dict.fromkeys(name for row in found for name in row)
   return [name for name in columns if name.startswith('config.')]
 
 
 def draw(found: Sequence[Row], metric: str, target: pathlib.Path) -> None:
-  """Draws the metric of each run that has ended against what varies.
+  """Plots the metric of each run that has ended, against each key that varies.
 
   Args:
     found: A row for each run.
-    metric: Upwards; of each key that varies there is a picture.
-    target: The PNG to write, whole or not at all.
+    metric: The metric of the vertical axes.
+    target: The PNG to write, atomically.
   """
   shown = [
     row
@@ -170,7 +185,7 @@ def draw(found: Sequence[Row], metric: str, target: pathlib.Path) -> None:
 
 
 def _placed(values: Sequence[Any]) -> tuple[list[float], Mapping[str, Any]]:
-  """Returns where values are on an axis, and what it is to be."""
+  """Returns the positions of values on an axis, and the axis's settings."""
   if not all(map(_is_number, values)):
     names = sorted({str(value) for value in values})
     ticks = {'xticks': range(len(names)), 'xticklabels': names}

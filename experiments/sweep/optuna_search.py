@@ -1,7 +1,7 @@
-"""Points that Optuna chooses, one after another, on this machine.
+"""Trains runs that Optuna chooses, one after another, on this machine.
 
-All that it knows is in `optuna.jsonl`, so the same command goes on. A run whose
-metric is worse than the median of those before it is told to stop.
+Its state is in `optuna.jsonl`, so the same command resumes the search. A run that
+is worse than the median of the finished ones is told to stop.
 """
 
 import json
@@ -21,7 +21,7 @@ from lm.data import atomic
 from lm.training import run_log
 from lm.types import UserError
 
-# Trains one, unless it is to be stopped, and returns its last evaluation.
+# Trains a run, unless a function tells it to stop, and returns its result.
 Train = Callable[[Run, Callable[[], bool] | None], Mapping[str, Any] | None]
 
 
@@ -29,13 +29,13 @@ def optuna() -> Any:
   """Returns Optuna.
 
   Raises:
-    UserError: It is not installed.
+    UserError: Optuna is not installed.
   """
   try:
     import optuna as found
   except ImportError as error:
     raise UserError(
-      'over.search wants Optuna, which is not installed here. Install it with'
+      'over.search needs Optuna, which is not installed here. Install it with'
       " pip install -e '.[optuna]', or use over.draw."
     ) from error
   found.logging.set_verbosity(found.logging.WARNING)
@@ -43,7 +43,7 @@ def optuna() -> Any:
 
 
 def keys_of(search: Search) -> list[str]:
-  """Returns the fields that are chosen."""
+  """Returns the keys of the fields that Optuna chooses."""
   return [
     each.key if isinstance(each, over.Range) else next(iter(each[0]))
     for each in search.dimensions
@@ -51,11 +51,11 @@ def keys_of(search: Search) -> list[str]:
 
 
 def terms(search: Search) -> dict[str, Any]:
-  """Returns what a later call may not change; it may have more trials."""
+  """Returns what a later call may not change: all but the number of trials."""
   said = {
     key: each._asdict() | {'integers': over.whole(each)}
     if isinstance(each, over.Range)
-    # In their order: Optuna knows them by their number.
+    # In their order, since Optuna knows each by its index.
     else [cells.written(point[key]) for point in each]
     for key, each in zip(keys_of(search), search.dimensions)
   }
@@ -64,7 +64,7 @@ def terms(search: Search) -> dict[str, Any]:
 
 
 def corners(search: Search) -> list[Point]:
-  """Returns points that have every value or end of a range at least once."""
+  """Returns points that have each value, and each end of a range, at least once."""
   ends: list[Points] = [
     [{each.key: each.low}, {each.key: each.high}]
     if isinstance(each, over.Range)
@@ -83,18 +83,18 @@ def run(
   make: Callable[[Point], Run],
   train: Train,
 ) -> list[Run]:
-  """Returns all runs of a search, those of earlier calls included.
+  """Returns all runs of a search, including those of earlier calls.
 
   Args:
-    search: What is chosen from.
-    root: Where it is kept what was.
-    metric: Of an evaluation, that is to be good.
-    make: Makes a point a run.
-    train: Trains it.
+    search: What Optuna chooses from.
+    root: Where `optuna.jsonl` is.
+    metric: The evaluation metric to improve.
+    make: Returns the run of a point.
+    train: Trains a run.
   """
   study = open_study(search, root, metric)
   while len(finished := _finished(study)) < search.trials:
-    # Each trial's own, so that it does not matter which call it is in.
+    # Each trial has its own seed, so a resumed search makes the same choices.
     study.sampler = optuna().samplers.TPESampler(
       seed=search.seed + 1000 * len(finished)
     )
@@ -102,7 +102,7 @@ def run(
     try:
       tell(study, trial, make(_point(trial, search)), metric, search, train)
     except BaseException:
-      # It goes on when it is asked for again.
+      # The next call resumes it.
       _again(study, trial.number)
       raise
   points = [_point_of(trial, search) for trial in _finished(study)]
@@ -111,10 +111,10 @@ def run(
 
 
 def open_study(search: Search, root: pathlib.Path, metric: str) -> Any:
-  """Returns what was found so far; what was cut off is asked for again.
+  """Returns the study so far; a trial that was interrupted comes next again.
 
   Raises:
-    UserError: Another metric has chosen what was found so far.
+    UserError: The runs so far were chosen by another metric.
   """
   library = optuna()
   backend = library.storages.journal.JournalFileBackend(
@@ -125,7 +125,7 @@ def open_study(search: Search, root: pathlib.Path, metric: str) -> Any:
     pruner = library.pruners.MedianPruner(n_startup_trials=search.unpruned)
   storage = library.storages.JournalStorage(backend)
   for name in library.get_all_study_names(storage):
-    # One in which nothing has ended was of a metric that no run has.
+    # If no trial has finished, it was for a metric that no run has.
     other = library.load_study(study_name=name, storage=storage)
     if name != metric and _finished(other):
       raise UserError(
@@ -153,7 +153,7 @@ def tell(
   search: Search,
   train: Train,
 ) -> None:
-  """Trains a run, and tells the study what it came to."""
+  """Trains a run, and tells the study its result."""
   states, reported, hopeless = optuna().trial.TrialState, set(), []
 
   def is_hopeless() -> bool:
@@ -173,13 +173,13 @@ def tell(
   elif result is None and hopeless and not (run.place / cells.FAILED).exists():
     mark(run, evaluations(run.place, metric), metric)
     study.tell(trial, state=states.PRUNED)
-  else:  # Or it diverged, and is no number at the end.
+  else:  # It failed, or it diverged and its metric is no number.
     trial.set_user_attr('failed', True)
     study.tell(trial, state=states.FAIL)
 
 
 def mark(run: Run, found: Mapping[int, float], metric: str) -> None:
-  """Notes in a workdir that its run was ended early, and why."""
+  """Records in the workdir of a run that it was stopped early, and why."""
   step = max(found)
   why = {'step': step, metric: found[step], 'why': 'worse than the median'}
   with atomic.new_file(run.place / PRUNED) as part:
@@ -188,7 +188,7 @@ def mark(run: Run, found: Mapping[int, float], metric: str) -> None:
 
 
 def evaluations(place: pathlib.Path, metric: str) -> dict[int, float]:
-  """Returns a metric by the step at which a run was evaluated."""
+  """Returns the metric of each evaluation of a run, by step."""
   path = place / 'metrics.jsonl'
   lines = run_log.read(path) if path.exists() else []
   return {
@@ -199,7 +199,7 @@ def evaluations(place: pathlib.Path, metric: str) -> dict[int, float]:
 
 
 def _point(trial: Any, search: Search) -> Point:
-  """Returns the point of a trial, which is chosen now."""
+  """Returns the point of a trial, which Optuna chooses now."""
   point: Point = {}
   for key, each in zip(keys_of(search), search.dimensions):
     if not isinstance(each, over.Range):
@@ -215,12 +215,12 @@ def _point(trial: Any, search: Search) -> Point:
 
 
 def _point_of(trial: Any, search: Search) -> Point:
-  """Returns the point of a trial that was."""
+  """Returns the point of an earlier trial."""
   return _point(optuna().trial.FixedTrial(trial.params), search)
 
 
 def _finished(study: Any) -> list[Any]:
-  """Returns the trials that need not be asked for again."""
+  """Returns the trials that are not to be repeated."""
   states = optuna().trial.TrialState
   return [
     trial
@@ -231,7 +231,7 @@ def _finished(study: Any) -> list[Any]:
 
 
 def _again(study: Any, number: int) -> None:
-  """Ends a trial that was cut off, and lets the next one be it."""
+  """Ends an interrupted trial, and makes the next one repeat it."""
   trial = study.get_trials()[number]
   study.tell(number, state=optuna().trial.TrialState.FAIL)
   study.enqueue_trial(trial.params)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -175,8 +176,8 @@ def test_one_that_fails_is_told_and_tried_again(
     ('over.values("seed", 0, 1)', {'seed': '2'}, '--config.seed is given, but'),
     ('over.values("seeds", 1, 2)', {}, 'config.seeds is 2'),
     ('over.uniform("seed", 0, 9)', {}, 'over.draw.COUNT'),
-    ('[]', {}, 'is to be a list of points'),
-    ('None', {}, 'is to be a list of points'),
+    ('[]', {}, 'a sweep is a list of points'),
+    ('None', {}, 'a sweep is a list of points'),
     ('over.values("data.source", "jsonl")', {}, r'data\.path is empty'),
     ('over.values("optimizer.warmup_steps", 1, 20)', {}, 'warmup_steps is 20'),
   ],
@@ -196,7 +197,7 @@ def test_a_file_that_is_no_sweep_is_refused(trained, tmp_path):
     sweep.main(DEBUG, 'configs/sweeps/rate.py', str(tmp_path / 'runs'))
   with pytest.raises(UserError, match='has no get_sweep'):
     sweep.main(DEBUG, 'configs/gpt.py', str(tmp_path / 'runs'))
-  with pytest.raises(UserError, match=r'directory of this\s+machine'):
+  with pytest.raises(UserError, match=r'directory of this machine'):
     sweep.main(DEBUG, 'configs/sweeps/shapes.py', 'gs://bucket/runs')
 
 
@@ -210,6 +211,42 @@ def test_another_sweep_in_the_same_place_is_refused(trained, write, tmp_path):
     sweep.main(DEBUG, path, str(root), metric='f1')
   with pytest.raises(UserError, match='have accuracy, loss'):
     sweep.main(DEBUG, path, str(root), metric='lost')
+
+
+def test_points_are_added_whatever_varied_before(trained, write, tmp_path):
+  """Also with other keys, and in another order; but no run may be renamed."""
+  root, names = tmp_path / 'runs', 'over.values("optimizer.name", {})'
+  for part in (
+    names.format('"adamw", "lion"'),
+    names.format('"lion", "adamw"'),
+    'over.values("model.num_layers", 3)',
+  ):
+    path = write(f'over.chain({part}, over.values("seed", 1))')
+    assert sweep.main(DEBUG, path, str(root)) is None
+  once = dict.fromkeys(('name=adamw', 'name=lion', 'num_layers=3', 'seed=1'), 1)
+  assert starts(root) == once
+  for point, message in (
+    ({'optimizer.name': 'lion', 'model.name': 'gpt'}, 'name -> optimizer.name'),
+    ({'model.name': 'gpt'}, 'name: optimizer.name -> model.name'),
+  ):
+    with pytest.raises(UserError, match=re.escape(message)):
+      sweep.main(DEBUG, write([point]), str(root))
+  assert starts(root) == once
+
+
+def test_a_config_file_that_has_changed_is_refused(trained, write, tmp_path):
+  """Also where all runs have ended, which would not look at it."""
+  text, file = (ROOT / 'configs/gpt.py').read_text(), tmp_path / 'gpt.py'
+  file.write_text(text)
+  asked = Asked(f'{file}:debug', DEBUG.overrides)
+  root, path = tmp_path / 'runs', write('over.values("seed", 0)')
+  sweep.main(asked, path, str(root))
+  found = (
+    'def get_config(variant):\n  return {**base(variant), "batch_size": 2}'
+  )
+  file.write_text(text.replace('def get_config(', 'def base(') + '\n\n' + found)
+  with pytest.raises(UserError, match=r'another sweep:\n  config\.batch_size'):
+    sweep.main(asked, path, str(root))
 
 
 def test_a_dry_run_counts_what_all_of_it_takes(write, tmp_path, capsys):
@@ -235,6 +272,20 @@ def test_a_dry_run_counts_what_all_of_it_takes(write, tmp_path, capsys):
   told = said(capsys)
   assert told['tokens'] == 7 * 8192  # At most.
   assert len(told['runs']) == 2
+
+
+def test_a_dry_run_of_jobs_needs_no_data(trained, write, tmp_path, capsys):
+  fields = {'data.source': 'text', 'data.path': '/cluster/*.txt'}
+  asked = Asked(DEBUG.path, {**DEBUG.overrides, **fields})
+  whole = (asked, write('over.values("seed", 0, 1)'), str(tmp_path / 'runs'))
+  with pytest.raises(UserError, match='/cluster'):
+    sweep.main(*whole, dry_run=True)
+  sweep.main(*whole, dry_run=True, to='slurm', devices=8)
+  assert said(capsys) == {
+    'runs': [{'run': 'seed=0', 'seed': 0}, {'run': 'seed=1', 'seed': 1}],
+    'tokens': None,
+    'flops': None,
+  }
 
 
 class Cluster:
@@ -332,6 +383,35 @@ def test_what_there_is_can_be_gathered_and_nothing_started(
   assert said(capsys)['runs'] == {'ended': 1, 'new': 2}
 
 
+def test_a_run_that_a_job_has_is_not_trained_here(
+  cluster, write, tmp_path, capsys
+):
+  root, path = tmp_path / 'runs', write('over.values("seed", 0, 1)')
+  sweep.main(DEBUG, path, str(root), to='slurm', devices=8)
+  assert sweep.main(DEBUG, path, str(root)) is None
+  assert said(capsys)['runs'] == {'new': 2} and not starts(root)
+  # One is cancelled: that is said, and then it is trained here.
+  cluster.alive.pop('2')
+  assert sweep.main(DEBUG, path, str(root)) == 1
+  assert sweep.main(DEBUG, path, str(root)) is None
+  assert said(capsys)['runs'] == {'new': 1, 'ended': 1}
+  assert starts(root) == {'seed=1': 1}
+
+
+def test_a_job_with_a_test_set_ends_with_its_scores(tmp_path):
+  run = described.Run(
+    'a',
+    {'seed': 0},
+    {'num_steps': 4, 'task': {'name': 'classify'}, 'data': {'test': 'a.csv'}},
+    tmp_path,
+  )
+  put_evaluation(tmp_path, 4, saved=True)
+  assert gathering.status(run) == 'begun'
+  (tmp_path / 'test.json').write_text('{"of": {}, "scores": {"accuracy": 0.5}}')
+  [row] = gathering.rows([run])
+  assert (row['status'], row['test.accuracy']) == ('ended', 0.5)
+
+
 def test_two_calls_hand_in_no_job_twice_that_fails_at_once(
   trained, write, tmp_path, monkeypatch, capsys
 ):
@@ -369,6 +449,13 @@ def test_a_job_that_cannot_be_is_said_before_the_first_is_handed_in(
   patient = {**DEBUG.overrides, 'eval.patience': '2', 'checkpoint.best': 'loss'}
   with pytest.raises(UserError, match=r'eval\.patience is 2, but'):
     sweep.main(Asked(DEBUG.path, patient), path, str(tmp_path / 'runs'), **fits)
+  assert not (tmp_path / 'runs').exists()
+
+
+def test_flags_of_jobs_need_a_platform(write, tmp_path):
+  path = write('over.values("seed", 0)')
+  with pytest.raises(UserError, match='--devices is for jobs'):
+    sweep.main(DEBUG, path, str(tmp_path / 'runs'), devices=8)
   assert not (tmp_path / 'runs').exists()
 
 
