@@ -9,9 +9,10 @@ A command is a function, and its signature is its command line:
 
 It is called with the values of `--workdir=DIR --step=3`. The flag of a tuple
 may be repeated, or have its items separated by commas; that of a Sequence may
-be repeated, and its items are texts that may contain commas. A config is an
-argument named `config`; `sections` define what can be set in it. If annotated
-as `config_file.Asked`, it is passed on as it was typed.
+be repeated, and its items are texts that may contain commas. `main.hints`, a
+dictionary that a command may have, says of a flag that is no argument where it
+belongs. A config is an argument named `config`; `sections` define what can be
+set in it. If annotated as `config_file.Asked`, it is passed on as it was typed.
 """
 
 import argparse
@@ -92,7 +93,8 @@ def parse(
   )
   if unknown:
     flag = unknown[0].partition('=')[0]
-    near = values.did_you_mean(flag, [f'--{name}' for name in parameters])
+    near = getattr(main, 'hints', {}).get(flag)
+    near = near or values.did_you_mean(flag, [f'--{n}' for n in parameters])
     raise UserError(f'There is no argument {flag}.{near} See --help.')
   for name, parameter in parameters.items():
     if parameter.default is parameter.empty and name not in given:

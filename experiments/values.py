@@ -41,9 +41,10 @@ def convert(key: str, value: Any, kind: Any) -> Any:
       return _as_one(value, option)
     except (KeyError, TypeError, ValueError):
       continue  # The next option, or the message for all of them.
-  hint = ''
+  hint, choices = '', _choices(kind)
   if isinstance(value, str):
-    hint = did_you_mean(value, _choices(kind))
+    wrong = [word for word in value.split(',') if word not in choices]
+    hint = did_you_mean(wrong[0] if wrong else value, choices)
   raise UserError(f'{key} is {value!r}, but it is to be {name_of(kind)}.{hint}')
 
 
@@ -53,8 +54,11 @@ def name_of(kind: Any) -> str:
   for option in sorted(_options(kind), key=lambda o: o is NoneType):
     origin = typing.get_origin(option) or option
     names.append(NAMES.get(origin, getattr(origin, '__name__', str(origin))))
+    choices = _choices(option)
     if origin is Literal:
-      names[-1] = ' or '.join(_choices(option))
+      names[-1] = ' or '.join(choices)
+    elif choices:
+      names[-1] = f'any of {", ".join(choices)}, separated by commas'
   return ' or '.join(names)
 
 
@@ -81,12 +85,15 @@ def _options(kind: Any) -> list[Any]:
 
 
 def _choices(kind: Any) -> list[str]:
-  return [
-    str(value)
-    for option in _options(kind)
-    if typing.get_origin(option) is Literal
-    for value in typing.get_args(option)
-  ]
+  """Returns the values of the Literals in `kind`, also as items of a tuple."""
+  found: list[str] = []
+  for option in _options(kind):
+    origin, args = typing.get_origin(option), typing.get_args(option)
+    if origin is Literal:
+      found += map(str, args)
+    elif origin is tuple:
+      found += [choice for item in args for choice in _choices(item)]
+  return found
 
 
 def _as_one(value: Any, kind: Any) -> Any:

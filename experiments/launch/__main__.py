@@ -7,8 +7,8 @@
       --config.microbatches=3 --hosts=4 --devices=8 --time_limit=4:00:00 \\
       --partition=gpu --dry_run
 
---to=slurm --help has the flags of SLURM; so it is of every platform. What is
-started is `python -m experiments.train`, with the same config.
+--to=slurm --help lists the flags of SLURM, and likewise for each platform. What
+starts is `python -m experiments.train`, with the same config.
 """
 
 import sys
@@ -26,7 +26,8 @@ def main(
   """Starts a job, or shows it.
 
   Args:
-    to: Where it is to run; local is this machine, and is waited for.
+    to: Where the job runs: local, slurm, tpu or gke. local is this machine, and
+      the command waits until the job has ended.
     dry_run: Prints what would be written and called, and does nothing.
   """
   job = flags.made(Job, arguments)

@@ -1,7 +1,7 @@
 """A command line made of the fields of dataclasses."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from experiments.launch.start import PLATFORMS
@@ -64,7 +64,20 @@ def signed(
   entries = [text.partition('\nArgs:\n')[2].rstrip() for text in texts]
   lead, *_ = texts[-1].splitlines()
   called.__doc__ = '\n'.join([lead, '', 'Args:', *filter(None, entries)])
+  called.hints = hints(parameters)
   return called
+
+
+def hints(known: Collection[str]) -> dict[str, str]:
+  """Returns, for each flag that only other platforms have, which ones do."""
+  found: dict[str, list[str]] = {}
+  for to, platform in PLATFORMS.items():
+    for name in inspect.signature(platform.Options).parameters:
+      if name not in known:
+        found.setdefault(f'--{name}', []).append(f'--to={to}')
+  return {
+    flag: f' It belongs to {" and ".join(to)}.' for flag, to in found.items()
+  }
 
 
 def made(kind: type, arguments: Mapping[str, Any], **more: Any) -> Any:

@@ -23,6 +23,7 @@ PROGRAM = 'kubectl'
 PORT = 8476
 WORKERS, CONTAINER = 'workers', 'train'
 TPU, GPU = 'google.com/tpu', 'nvidia.com/gpu'
+SPOT = 'cloud.google.com/gke-spot'
 # What a JobSet of ours has, and xpk takes no flag for.
 NOT_OF_XPK = (
   'accelerator',
@@ -39,24 +40,25 @@ INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What there is to say of a cluster.
+  """The settings of a job on GKE.
 
   Args:
-    image: Of the container, with this project as its working directory.
-    accelerator: As GKE calls it, such as nvidia-h100-80gb or
+    image: Container image, with this project as its working directory.
+    accelerator: Type of accelerator as GKE calls it, such as nvidia-h100-80gb or
       tpu-v5-lite-podslice.
-    topology: Of a TPU slice, such as 4x4.
-    namespace: Of Kubernetes.
-    queue: Of Kueue, where the cluster has it.
-    service_account: Of Kubernetes, which may read and write the bucket.
-    python: In the image.
-    save_seconds: What a pod is given to save when it is told to stop.
-    restarts: How many times it is started anew at most.
-    spot: Whether nodes may be taken away again; xpk heeds it on clusters with
-      autoprovisioning.
-    xpk: The name of a cluster of xpk, which is then what is called; it has to be
-      the current one of kubectl, which says what is there.
-    device: As xpk calls it, such as v5litepod-16 or h100-80gb-8.
+    topology: Topology of the TPU slice, such as 4x4.
+    namespace: The Kubernetes namespace.
+    queue: The Kueue queue, if the cluster uses Kueue.
+    service_account: Kubernetes service account that may read and write the
+      bucket.
+    python: The Python command in the image.
+    save_seconds: Seconds that a pod has to save when it is told to stop.
+    restarts: How many times all pods may be restarted.
+    spot: Uses spot nodes, which may be taken away at any time; with --xpk this
+      needs a cluster with autoprovisioning.
+    xpk: Name of a cluster of xpk, which then submits the job; the current
+      context of kubectl must be the same cluster.
+    device: Type of device as xpk calls it, such as v5litepod-16 or h100-80gb-8.
   """
 
   image: str = ''
@@ -110,12 +112,7 @@ def check(job: Job, options: Options) -> None:
       f'--workdir is {job.workdir!r}, which is gone with the pod. Give what all'
       ' pods see, such as gs://BUCKET/runs/NAME.'
     )
-  if options.save_seconds < 1 or options.restarts < 0:
-    raise UserError(
-      f'--save_seconds is {options.save_seconds} and --restarts'
-      f' {options.restarts}, but they count. Give none below 0, and a second at'
-      ' least.'
-    )
+  jobs.check_numbers(options, save_seconds=1, restarts=0)
 
 
 def chips_of(topology: str) -> int:
@@ -215,14 +212,16 @@ def pod(job: Job, options: Options) -> dict[str, Any]:
       'cloud.google.com/gke-tpu-accelerator': options.accelerator,
       'cloud.google.com/gke-tpu-topology': options.topology,
     }
-  if options.spot:
-    selector['cloud.google.com/gke-spot'] = 'true'
   resource = TPU if options.kind == 'tpu' else GPU
+  tolerations = [{'key': resource, 'operator': 'Exists'}]
+  if options.spot:  # Pools of such nodes are often tainted with the same key.
+    selector[SPOT] = 'true'
+    tolerations.append({'key': SPOT, 'operator': 'Exists'})
   spec: dict[str, Any] = {
     'restartPolicy': 'Never',
     'terminationGracePeriodSeconds': options.save_seconds,
     'nodeSelector': selector,
-    'tolerations': [{'key': resource, 'operator': 'Exists'}],
+    'tolerations': tolerations,
     'containers': [
       {
         'name': CONTAINER,

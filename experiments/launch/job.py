@@ -27,17 +27,20 @@ class Job:
   """What is to be trained, and on how much.
 
   Args:
-    config: FILE.py or FILE.py:VARIANT; any field of it can be overridden, as in
+    config: FILE.py or FILE.py:VARIANT; any field can be overridden, as in
       --config.model.num_layers=2.
-    workdir: Where everything goes, a directory or the URL of one, which all
-      hosts see; the same command again goes on from there.
-    hosts: How many there are; each has one process.
-    devices: How many each host has; 0: all that are there.
+    workdir: Where all output goes, a directory or the URL of one, which every
+      host must see; running the same command again resumes from there.
+    hosts: Number of hosts, with one process each.
+    devices: Number of devices on each host; 0, the default, means all that are
+      there. SLURM, and GKE without --xpk, need another number; a TPU pod (--to=tpu)
+      takes no other.
     time_limit: [DAYS-]HOURS:MINUTES:SECONDS, after which the run saves and
-      ends; if not given, the platform's own, if it has one.
-    env: KEY=VALUE, in the environment of the run; may be given several times.
-    name: By which the platform knows it; made of the workdir if not given.
-    allow_change: As of experiments.train.
+      ends; by default the limit of the platform itself, if it has one.
+    env: KEY=VALUE, an environment variable of the run; may be given several
+      times.
+    name: Name of the job on the platform; by default made from the workdir.
+    allow_change: The same as in experiments.train.
   """
 
   config: Asked
@@ -83,6 +86,13 @@ def name_of(job: Job) -> str:
   end = re.sub('[^a-z0-9]+', '-', place.rsplit('/', 1)[-1].lower())
   whole = hashlib.sha256(place.encode()).hexdigest()[:6]
   return re.sub('-+', '-', f'lm-{end[: LONGEST_NAME - 10]}-{whole}')
+
+
+def check_numbers(options: Any, **least: int) -> None:
+  """Raises UserError if a number of a platform's options is too small."""
+  for name, smallest in least.items():
+    if (number := getattr(options, name)) < smallest:
+      raise UserError(f'--{name} is {number}, but must be at least {smallest}.')
 
 
 def variables(texts: Sequence[str]) -> dict[str, str]:

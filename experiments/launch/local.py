@@ -29,10 +29,10 @@ AFTER_DEATH, AFTER_SIGNAL = 15, 600
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What there is to say of this machine.
+  """The settings of a job on this machine.
 
   Args:
-    port: At which the processes meet; 0: one that is free.
+    port: Port at which the processes meet; 0, the default, means a free one.
   """
 
   port: int = 0
@@ -60,6 +60,10 @@ def environment(job: Job, process: int, port: int) -> dict[str, str]:
   """
   env = settings.of('local/any', job.devices)
   gpus = visible_gpus()
+  if _uses_gpus(job):
+    # What this shell has was chosen for this machine, and stays.
+    gpu = settings.of('local/gpu', job.devices)
+    env |= {key: os.environ.get(key, value) for key, value in gpu.items()}
   if job.devices and gpus:  # Each would take all of them.
     first = process * job.devices
     env['CUDA_VISIBLE_DEVICES'] = ','.join(gpus[first : first + job.devices])
@@ -220,10 +224,14 @@ def check(job: Job, options: Options) -> None:
     )
 
 
+def _uses_gpus(job: Job) -> bool:
+  platforms = os.environ | jobs.variables(job.env)
+  return bool(visible_gpus()) and platforms.get('JAX_PLATFORMS') != 'cpu'
+
+
 def _check_gpus(job: Job) -> None:
   gpus = len(visible_gpus())
-  platforms = os.environ | jobs.variables(job.env)
-  if not gpus or platforms.get('JAX_PLATFORMS') == 'cpu':
+  if not _uses_gpus(job):
     return
   short = gpus < job.hosts * job.devices
   if short or (job.hosts > 1 and not job.devices):

@@ -53,9 +53,8 @@ def check_program(program: str, platform: str) -> None:
   """Raises UserError if what starts jobs on a platform is not here."""
   if shutil.which(program) is None:
     raise UserError(
-      f'There is no {program} on this machine, by which --to={platform} starts'
-      ' jobs. Call it where there is one, or see with --dry_run what it would'
-      ' do.'
+      f'{program}, which --to={platform} needs, is not installed here. Run this'
+      ' on a machine that has it, or add --dry_run.'
     )
 
 

@@ -44,8 +44,8 @@ SETTINGS = (
     ('gpu',),
     'XLA_PYTHON_CLIENT_MEM_FRACTION',
     '0.9',
-    'JAX allocates 75% of a GPU by default, which wastes the rest of a node that'
-    ' no one shares. `--dry_run` assumes 90%, which leaves room for NCCL.',
+    'JAX allocates 75% of a GPU by default, and the rest is wasted unless others'
+    ' share it. `--dry_run` assumes 90%, which leaves room for NCCL.',
   ),
   Setting(
     ('gpu',),

@@ -61,20 +61,20 @@ exit "$status"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What there is to say of a cluster.
+  """The settings of a job under SLURM.
 
   Args:
-    nodes: Of what kind they are, gpu or cpu.
-    gpu: The name of the GPUs, where there are several kinds.
-    partition: Of the cluster.
-    account: That pays.
-    qos: Quality of service.
-    constraint: Features that the nodes have.
-    cpus: For the process of each host; 0: the whole node is ours.
-    memory: Of each node, such as 64G; the default is all of it if the node is
-      ours, else the cluster's.
-    save_seconds: How long before the end of its time a run is told to save.
-    restarts: How many times it is started anew at most, for whatever reason.
+    nodes: Kind of nodes: gpu or cpu.
+    gpu: Type of GPU, such as a100, where the cluster has several.
+    partition: The SLURM partition.
+    account: The account that is charged.
+    qos: The quality of service that the job asks for.
+    constraint: Features that the nodes must have.
+    cpus: Number of CPUs on each host; 0, the default, reserves whole nodes.
+    memory: Memory of each node, such as 64G; by default all of it if whole nodes
+      are reserved, else what the cluster gives.
+    save_seconds: Seconds before the time limit at which the run is told to save.
+    restarts: How many times the job may be restarted, for whatever reason.
     sbatch: Any other argument of sbatch; may be given several times.
   """
 
@@ -109,12 +109,7 @@ def check(job: Job, options: Options) -> None:
       f' {job.time_limit}, so the run would be told to save before it begins.'
       ' Lower the first or raise the second.'
     )
-  if options.cpus < 0 or options.save_seconds < 1 or options.restarts < 0:
-    raise UserError(
-      f'--cpus is {options.cpus}, --save_seconds {options.save_seconds} and'
-      f' --restarts {options.restarts}, but they count. Give none below 0, and'
-      ' a second at least.'
-    )
+  jobs.check_numbers(options, save_seconds=1, cpus=0, restarts=0)
 
 
 def render(job: Job, options: Options) -> Rendered:

@@ -1,5 +1,6 @@
 """A job is checked, and then started on a platform or shown."""
 
+import os
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from experiments.launch import (
   tpu,
 )
 from experiments.launch.job import Job
-from lm.training import remote_run, seeds, workdir as workdirs
+from lm.training import boards, remote_run, seeds, workdir as workdirs
 from lm.training.sections import SECTIONS
 
 PLATFORMS: Mapping[str, types.ModuleType] = {
@@ -26,6 +27,7 @@ PLATFORMS: Mapping[str, types.ModuleType] = {
   'tpu': tpu,
   'gke': gke,
 }
+HERE = ('local', 'slurm')  # These run this Python, with this user's home.
 
 
 def resolve(to: str, job: Job, options: Any) -> dict[str, Any]:
@@ -45,6 +47,9 @@ def check(to: str, job: Job, options: Any, config: Mapping[str, Any]) -> None:
     jobs.check_config(config)
     jobs.check_layout(job, config)
     seeds.check(config, job.workdir)
+    if to in HERE:
+      env = os.environ | jobs.variables(job.env)
+      boards.check(config['log']['boards'], env)
   PLATFORMS[to].check(job, options)
 
 

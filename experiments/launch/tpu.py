@@ -18,7 +18,7 @@ from lm.types import UserError
 
 PROGRAM = 'gcloud'
 # What a worker's shell does; a name stands for its own files.
-RUNS = 'kill -0 "$(cat {name}.pid)" 2>/dev/null'
+RUNS = 'kill -0 "$(cat {name}.pid 2>/dev/null)" 2>/dev/null'
 START = """\
 cd {directory} && mkdir -p runs/launch || exit
 if {runs}; then
@@ -28,24 +28,31 @@ fi
 {exports}nohup {command} </dev/null >>{name}.log 2>&1 &
 echo $! >{name}.pid"""
 # The first process alone: all learn of it, and stop after the same step.
-STOP = 'cd {directory} && kill -TERM "$(cat {name}.pid)"'
+STOP = """\
+cd {directory} || exit
+if ! {runs}; then
+  echo "{name} is not running on $(hostname)." >&2
+  exit 3
+fi
+kill -TERM "$(cat {name}.pid)\""""
 LOGS = 'cat {directory}/{name}.log'
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What there is to say of a slice.
+  """The settings of a job on a TPU slice.
 
   Args:
-    tpu: Its name.
-    zone: Where it is; if not given, gcloud's own.
-    project: That it belongs to; if not given, gcloud's own.
-    directory: Of this project on the workers, seen from the home.
-    python: On the workers, seen from there.
+    tpu: Name of the slice.
+    zone: Zone of the slice; by default the one that gcloud is set to.
+    project: Google Cloud project of the slice; by default the one that gcloud is
+      set to.
+    directory: Directory of this project on each worker, relative to the home.
+    python: The Python command on each worker, relative to that directory.
     gcloud: Any other argument of gcloud's ssh, such as --internal-ip; may be
       given several times.
-    act: start; or, of what was started, logs to gather them, or stop to let it
-      save and end.
+    act: What to do: start a run; or, for one that was started, copy its logs
+      here (logs) or let it save and end (stop).
   """
 
   tpu: str = ''

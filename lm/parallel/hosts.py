@@ -41,8 +41,9 @@ def start(
 
   Without a coordinator the environment decides: JAX_COORDINATOR_ADDRESS (with
   the two numbers in JAX_NUM_PROCESSES and JAX_PROCESS_ID, or in the config),
-  or a TPU pod, SLURM, GKE or Open MPI, as detected by JAX. Call it before
-  anything uses a device.
+  or a TPU pod, SLURM, GKE with TPUs or Open MPI, as detected by JAX. Without any
+  of these the process trains alone, as does a pod with GPUs on GKE. Call it
+  before anything uses a device.
 
   Args:
     coordinator: ADDRESS:PORT at which process 0 can be reached.

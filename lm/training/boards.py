@@ -8,10 +8,12 @@ MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME.
 
 import importlib.util
 import json
+import netrc
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import matplotlib.image
 from absl import logging
@@ -22,6 +24,8 @@ from lm.types import UserError
 
 WORKS = 'works'
 NAME = 'lm'  # Of the project or the experiment, if no variable says another.
+# How a run ends; one that was killed has saved, and may be resumed.
+Outcome = Literal['finished', 'failed', 'killed']
 
 
 @runtime_checkable
@@ -37,8 +41,8 @@ class Board(Protocol):
   def image(self, step: int, name: str, path: pathlib.Path) -> None:
     """Shows a PNG."""
 
-  def close(self) -> None:
-    """Ends: what has not been sent is sent."""
+  def close(self, outcome: Outcome = 'finished') -> None:
+    """Sends what was not sent yet, and shows how the run has ended."""
 
 
 class TensorBoard:
@@ -62,7 +66,8 @@ class TensorBoard:
     pixels = matplotlib.image.imread(path)
     self._writer.add_image(name, pixels, step, dataformats='HWC')
 
-  def close(self) -> None:
+  def close(self, outcome: Outcome = 'finished') -> None:
+    del outcome  # It shows no such thing.
     self._writer.close()
 
 
@@ -95,8 +100,8 @@ class WeightsAndBiases:
   def image(self, step: int, name: str, path: pathlib.Path) -> None:
     self._run.log({name: self._wandb.Image(str(path))}, step=step)
 
-  def close(self) -> None:
-    self._run.finish()
+  def close(self, outcome: Outcome = 'finished') -> None:
+    self._run.finish(exit_code=0 if outcome == 'finished' else 1)
 
 
 class MLflow:
@@ -136,8 +141,8 @@ class MLflow:
     del step  # A new one takes the place of the last.
     self._client.log_artifact(self._id, str(path), name)
 
-  def close(self) -> None:
-    self._client.set_terminated(self._id)
+  def close(self, outcome: Outcome = 'finished') -> None:
+    self._client.set_terminated(self._id, outcome.upper())
 
 
 BOARDS = {
@@ -151,6 +156,8 @@ PACKAGES = {
   'mlflow': 'mlflow-skinny',
 }
 KEYLESS = ('offline', 'dryrun', 'disabled')  # Modes of W&B that send nothing.
+KEYS = ('WANDB_API_KEY', 'WANDB_IDENTITY_TOKEN_FILE')
+WANDB_URL = 'https://api.wandb.ai'
 
 
 class Boards:
@@ -168,8 +175,8 @@ class Boards:
   def image(self, step: int, name: str, path: pathlib.Path) -> None:
     self._each(lambda board: board.image(step, name, path))
 
-  def close(self) -> None:
-    self._each(lambda board: board.close())
+  def close(self, outcome: Outcome = 'finished') -> None:
+    self._each(lambda board: board.close(outcome))
 
   def _each(self, show: Callable[[Board], None]) -> None:
     for name, board in [*self._boards.items()]:
@@ -200,10 +207,20 @@ def open_all(names: Sequence[str], workdir: pathlib.Path, start: int) -> Boards:
   return Boards(opened)
 
 
-def check(names: Sequence[str]) -> None:
-  """Raises UserError if a run could not be shown on a board."""
+def outcome_of(error: BaseException | None) -> Outcome:
+  """Returns how a run has ended, by the exception that ended it, if any.
+
+  A run that was told to stop ends by SystemExit, which is no Exception.
+  """
+  if error is None:
+    return 'finished'
+  return 'failed' if isinstance(error, Exception) else 'killed'
+
+
+def check(names: Sequence[str], env: Mapping[str, str] = os.environ) -> None:
+  """Raises UserError if a run with this environment could not use a board."""
   for name in names:
-    if not (found := state(name)).startswith(WORKS):
+    if not (found := state(name, env)).startswith(WORKS):
       raise UserError(
         f'config.log.boards has {name!r}, but it is {found}. Mend that, or leave'
         ' it out.'
@@ -216,21 +233,32 @@ def installed(name: str) -> bool:
   return importlib.util.find_spec(module) is not None
 
 
-def state(name: str) -> str:
-  """Returns what a run would find that is to be shown on a board."""
+def state(name: str, env: Mapping[str, str] = os.environ) -> str:
+  """Returns what a run with this environment would find of a board."""
   if not installed(name):
     return f'not installed: pip install {PACKAGES[name]}'
-  if name == 'wandb' and os.environ.get('WANDB_MODE') not in KEYLESS:
-    netrc = pathlib.Path('~/.netrc').expanduser()
-    known = netrc.exists() and 'wandb' in netrc.read_text()
-    if not known and 'WANDB_API_KEY' not in os.environ:
-      return 'without a key: wandb login, or set WANDB_MODE=offline'
+  if name == 'wandb' and env.get('WANDB_MODE') not in KEYLESS:
+    host = urllib.parse.urlsplit(env.get('WANDB_BASE_URL', WANDB_URL)).netloc
+    if not {*KEYS} & env.keys() and not _is_in_netrc(host, env):
+      return (
+        f'without a key for {host}: wandb login, or set WANDB_BASE_URL (of a'
+        ' server of your own) or WANDB_MODE=offline'
+      )
   where = {
     'tensorboard': 'files in WORKDIR/tensorboard',
-    'wandb': os.environ.get('WANDB_MODE', 'online'),
-    'mlflow': os.environ.get('MLFLOW_TRACKING_URI', 'files in WORKDIR/mlruns'),
+    'wandb': env.get('WANDB_MODE', 'online'),
+    'mlflow': env.get('MLFLOW_TRACKING_URI', 'files in WORKDIR/mlruns'),
   }
   return f'{WORKS}: {where[name]}'
+
+
+def _is_in_netrc(host: str, env: Mapping[str, str]) -> bool:
+  """Whether the file in which `wandb login` writes keys has one for a host."""
+  path = pathlib.Path(env.get('NETRC', '~/.netrc')).expanduser()
+  try:
+    return netrc.netrc(path).authenticators(host) is not None
+  except (OSError, UnicodeError, netrc.NetrcParseError):
+    return False
 
 
 def _config(workdir: pathlib.Path) -> dict[str, Any]:

@@ -81,7 +81,6 @@ def train(
     skipped = num_skipped(state)
     reader = Reader(log, parts, batch_at, workdir, start, skipped, stop.hear)
     state = way.enter(state, mesh)
-    step, stopping_now = start, False
     enough = selection.Patience(config, workdir)
 
     with observed(log, show, run.num_steps, workdir) as begins:
@@ -106,10 +105,11 @@ def train(
           reader.read_all()  # A state that is not finite is not saved.
           done = {'examples': examples + (step - start) * run.batch_size}
           checkpoints.save(step, way.leave(state, mesh), done, scores)
-        if stopping_now or last:
+        if stopping_now:
+          checkpoints.wait()
+          stopping.leave(stop, step)
+        if last:
           break
-  if stopping_now:
-    stopping.leave(stop, step)
   return last_scores(workdir)
 
 
@@ -153,7 +153,7 @@ def observed(
   """
   traced = profiling.steps_of(show.profile, num_steps)
   with (
-    contextlib.closing(log),
+    log,
     watching(show.slow_step) as beat,
     profiling.tracing(traced, workdir / 'profile') as trace,
   ):

@@ -15,7 +15,7 @@ from rich import progress
 
 from lm.analysis import memory, plots
 from lm.data import atomic
-from lm.training.boards import Board, Boards
+from lm.training.boards import Board, Boards, outcome_of
 from lm.types import UserError
 
 # Only these differ between two bitwise identical runs.
@@ -40,7 +40,8 @@ class RunLog:
     start: The step after which the run starts; 0 for a new one.
     num_steps: The last step.
     every: Steps between two lines of training metrics.
-    board: Where the run is displayed; it is closed with the log.
+    board: Where the run is displayed; it is closed with the log, which, as a
+      context, tells it how the run ends.
     tokens_of_step: How many tokens a step has, over all devices.
     peak_tokens_per_second: The peak throughput of the devices, if known.
     active: Whether this process writes; in all but one, the log does nothing.
@@ -77,6 +78,12 @@ class RunLog:
     self._samples = append_after(workdir / 'samples.jsonl', start)
     self._board = board or Boards({})
     self._bar = _Bar(start, num_steps) if sys.stderr.isatty() else None
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, kind, error, trace):
+    self.close(error)
 
   def train(self, step: int, metrics: Metrics) -> None:
     """Takes the metrics of every step, and writes those of every N-th."""
@@ -121,15 +128,19 @@ class RunLog:
     logging.info('Sample at step %d: %s%s', step, prompt, text)
     self._last_time = time.perf_counter()
 
-  def close(self) -> None:
-    """Ends the bar and closes the files."""
+  def close(self, error: BaseException | None = None) -> None:
+    """Ends the bar, and closes the files and the board.
+
+    Args:
+      error: What has ended the run; None means its last step.
+    """
     if not self._active:
       return
     if self._bar:
       self._bar.close()
     self._metrics.close()
     self._samples.close()
-    self._board.close()
+    self._board.close(outcome_of(error))
 
   def _write(self, step: int, split: str, metrics: Metrics) -> None:
     finite = {

@@ -63,6 +63,12 @@ def test_a_value_becomes_what_is_asked_for(written, kind, meant):
       "x is 'rellu', but it is to be gelu or relu. Did you mean relu?",
     ),
     ('1,b', tuple[int, ...], "x is '1,b', but it is to be a tuple such as 1,2"),
+    (
+      'wandb,tensorbord',
+      tuple[Literal['tensorboard', 'wandb'], ...],
+      "x is 'wandb,tensorbord', but it is to be any of tensorboard, wandb,"
+      ' separated by commas. Did you mean tensorboard?',
+    ),
     ('1,2,3', tuple[int, int], 'but it is to be a tuple'),
     (3, Mapping[str, int], 'but it is to be a mapping'),
   ],

@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import signal
 
 import pytest
 
 from lm.analysis import plots
-from lm.training import boards, run_config, run_log
+from lm.training import boards, loop, run_config, run_log
 from lm.types import UserError
+from tests.training import tiny_task
 
 CONFIG = {'seed': 0, 'model': {'name': 'gpt', 'num_layers': 2}}
 
@@ -21,8 +23,14 @@ def workdir(tmp_path) -> pathlib.Path:
   return found
 
 
-def show(workdir: pathlib.Path, name: str, start: int, last: int) -> None:
-  """Logs steps as a run does that ends after `last`."""
+def show(
+  workdir: pathlib.Path,
+  name: str,
+  start: int,
+  last: int,
+  error: BaseException | None = None,
+) -> None:
+  """Logs steps as a run does that ends after `last`, by an error if given."""
   log = run_log.RunLog(
     workdir,
     start=start,
@@ -35,7 +43,7 @@ def show(workdir: pathlib.Path, name: str, start: int, last: int) -> None:
     log.train(step, {'loss': 4 / step})
   log.eval(last, {'loss': 8 / last})
   log.sample(last, 'Once', ' upon a time')
-  log.close()
+  log.close(error)
 
 
 @pytest.mark.peers
@@ -45,10 +53,12 @@ def test_mlflow_has_one_run_with_its_config_curves_and_texts(
 ):
   mlflow = pytest.importorskip('mlflow')
   monkeypatch.delenv('MLFLOW_TRACKING_URI', raising=False)
-  show(workdir, 'mlflow', 0, 4)
-  show(workdir, 'mlflow', 4, 8)
+  show(workdir, 'mlflow', 0, 4, SystemExit(143))
   client = mlflow.MlflowClient((workdir / 'mlruns').as_uri())
   experiment = client.get_experiment_by_name(boards.NAME)
+  [run] = client.search_runs([experiment.experiment_id])
+  assert run.info.status == 'KILLED'
+  show(workdir, 'mlflow', 4, 8)
   [run] = client.search_runs([experiment.experiment_id])
   assert run.info.run_name == 'baby' and run.info.status == 'FINISHED'
   assert run.data.params['model.num_layers'] == '2'
@@ -89,6 +99,53 @@ def test_weights_and_biases_offline_has_config_curve_and_texts(
     assert json.loads(table.read_text())['data'] == [[step, 'Once upon a time']]
     [picture] = file.parent.glob('files/media/images/curve*.png')
     assert picture.read_bytes()[:4] == b'\x89PNG'
+
+
+class Noted(boards.TensorBoard):
+  """A board that notes how each run ends, and does `act` at each number."""
+
+  def scalars(self, step, values):
+    self.act()
+
+  def close(self, outcome='finished'):
+    super().close()
+    self.ends.append(outcome)
+
+
+def test_a_board_is_told_how_a_run_has_ended(tmp_path, monkeypatch):
+  def refuse(params):
+    raise UserError('There is nothing to score.')
+
+  ends, signals = [], [signal.SIGTERM]  # It is sent once.
+  act = lambda _: signals and signal.raise_signal(signals.pop())
+  monkeypatch.setattr(Noted, 'act', act, raising=False)
+  monkeypatch.setattr(Noted, 'ends', ends, raising=False)
+  monkeypatch.setitem(boards.BOARDS, 'mlflow', Noted)
+  config = tiny_task.configure(tmp_path, log__boards='mlflow')
+  with pytest.raises(SystemExit) as stopped:
+    loop.train(config, tmp_path / 'run')
+  assert stopped.value.code == 143 and ends == ['killed']
+  loop.train(config, tmp_path / 'run')
+  monkeypatch.setattr(loop, 'make_scorer', lambda *_: refuse)
+  with pytest.raises(UserError, match='nothing to score'):
+    loop.train(config, tmp_path / 'other')
+  assert ends == ['killed', 'finished', 'failed']
+
+
+@pytest.mark.parametrize(
+  ('outcome', 'code'), [('finished', 0), ('failed', 1), ('killed', 1)]
+)
+def test_weights_and_biases_is_told_a_status(outcome, code):
+  told = []
+
+  class Run:
+    def finish(self, exit_code):
+      told.append(exit_code)
+
+  board = boards.WeightsAndBiases.__new__(boards.WeightsAndBiases)
+  board._run = Run()
+  board.close(outcome)
+  assert told == [code]
 
 
 def test_one_that_is_not_installed_is_refused(monkeypatch):
@@ -154,20 +211,50 @@ def test_tensorboard_shows_pictures(tmp_path):
   assert b'curve' in file.read_bytes() and b'PNG' in file.read_bytes()
 
 
+VARIABLES = (
+  *boards.KEYS,
+  'WANDB_MODE',
+  'WANDB_BASE_URL',
+  'NETRC',
+  'MLFLOW_TRACKING_URI',
+)
+
+
+def test_a_key_is_looked_for_where_wandb_login_writes_it(monkeypatch, tmp_path):
+  monkeypatch.setattr(boards, 'installed', lambda name: True)
+  monkeypatch.setenv('HOME', str(tmp_path))
+  for variable in VARIABLES:
+    monkeypatch.delenv(variable, raising=False)
+  company = {'WANDB_BASE_URL': 'https://ml.company.com:8080'}
+  (tmp_path / '.netrc').write_text(
+    'machine ml.company.com:8080 login a password b'
+  )
+  assert boards.state('wandb', company) == 'works: online'
+  assert 'key for api.wandb.ai: wandb login' in boards.state('wandb', {})
+  (tmp_path / 'keys').write_text('machine api.wandb.ai login a password b')
+  assert boards.state('wandb', {'NETRC': f'{tmp_path}/keys'}).startswith(
+    'works'
+  )
+  (tmp_path / 'keys').write_bytes(b'machine \xff wandb')
+  for name in ('keys', 'missing'):
+    found = boards.state('wandb', {'NETRC': f'{tmp_path}/{name}'})
+    assert found.startswith('without a key')
+
+
 def test_the_doctor_says_which_will_work(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
-  for variable in ('WANDB_MODE', 'WANDB_API_KEY', 'MLFLOW_TRACKING_URI'):
+  for variable in VARIABLES:
     monkeypatch.delenv(variable, raising=False)
   monkeypatch.setattr(boards, 'installed', lambda name: name != 'mlflow')
   assert boards.state('tensorboard') == 'works: files in WORKDIR/tensorboard'
   assert boards.state('mlflow') == 'not installed: pip install mlflow-skinny'
-  assert boards.state('wandb').startswith('without a key: wandb login')
+  assert boards.state('wandb').startswith('without a key for api.wandb.ai: ')
   monkeypatch.setenv('WANDB_API_KEY', 'a')
   assert boards.state('wandb') == 'works: online'
   monkeypatch.setenv('WANDB_MODE', 'online')
   assert boards.state('wandb') == 'works: online'
   monkeypatch.delenv('WANDB_API_KEY')
-  assert boards.state('wandb').startswith('without a key: wandb login')
+  assert boards.state('wandb').startswith('without a key for api.wandb.ai: ')
   for mode in ('offline', 'disabled', 'dryrun'):
     monkeypatch.setenv('WANDB_MODE', mode)
     assert boards.state('wandb') == f'works: {mode}'

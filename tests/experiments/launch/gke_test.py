@@ -150,6 +150,16 @@ def test_what_was_typed_is_not_expanded(make_job):
   assert env(manifest)['C'] == '$$(D)'
 
 
+@pytest.mark.parametrize('options', [GPU, TPU], ids=['gpu', 'tpu'])
+def test_a_pod_on_spot_nodes_tolerates_their_taint(job, options):
+  spec = pods(written(job, gke.Options(**options, spot=True)))['template']
+  [_, taint] = spec['spec']['tolerations']
+  assert taint == {'key': 'cloud.google.com/gke-spot', 'operator': 'Exists'}
+  assert spec['spec']['nodeSelector'][taint['key']] == 'true'
+  spec = pods(written(job, gke.Options(**options)))['template']
+  assert 'gke-spot' not in str(spec)
+
+
 def test_a_pod_of_tpus_is_on_one_slice(job):
   manifest = written(job, gke.Options(**TPU))
   spec = pods(manifest)['template']['spec']
@@ -295,7 +305,7 @@ def test_a_jobset_is_created_unless_one_is_there(
     ({'env': ['A="b"']}, XPK, 'xpk puts variables.*: A="b"'),
     ({'env': ['A="b"']}, XPK | {'device': 'v5litepod-16'}, ': A="b"'),
     ({'env': ['A=b\\']}, XPK | {'device': 'v5litepod-16'}, 'xpk puts'),
-    ({}, GPU | {'save_seconds': 0}, '--save_seconds is 0'),
+    ({}, GPU | {'save_seconds': 0}, '--save_seconds is 0, but .* at least 1'),
   ],
 )
 def test_what_a_cluster_cannot_do_is_said(make_job, fields, options, message):
@@ -309,7 +319,7 @@ def test_what_a_cluster_cannot_do_is_said(make_job, fields, options, message):
 @pytest.mark.parametrize('options', [GPU, XPK], ids=['kubectl', 'xpk'])
 def test_a_machine_without_kubectl_is_told(job, programs, options):
   programs('xpk')
-  with pytest.raises(UserError, match='There is no kubectl on this machine'):
+  with pytest.raises(UserError, match=r'^kubectl, which --to=gke needs'):
     start.start('gke', job, gke.Options(**options))
 
 
@@ -325,7 +335,7 @@ def test_xpk_is_started_once_what_has_ended_is_out_of_its_way(
   job_elsewhere, programs, state
 ):
   deleted = programs('kubectl', KUBECTL + '[[ $2 != delete ]] || : >"$STATE"')
-  with pytest.raises(UserError, match='There is no xpk on this machine'):
+  with pytest.raises(UserError, match=r'^xpk, which --to=gke needs'):
     start.start('gke', job_elsewhere, gke.Options(**XPK))
   created = programs('xpk', XPK_STUB)
   told = start.start('gke', job_elsewhere, gke.Options(**XPK))

@@ -18,6 +18,7 @@ from experiments.launch import (
   start,
 )
 from experiments.launch.job import Job
+from lm.training import boards
 from lm.training.sections import SECTIONS
 from lm.types import UserError
 
@@ -61,7 +62,9 @@ def test_a_platform_brings_its_own_flags():
 @pytest.mark.parametrize(
   ('argv', 'message'),
   [
-    (['--partition=big'], 'There is no argument --partition'),
+    (['--partition=big'], '--partition. It belongs to --to=slurm. See'),
+    (['--to=tpu', '--partition=a'], '--partition. It belongs to --to=slurm.'),
+    (['--restarts=3'], 'It belongs to --to=slurm and --to=gke.'),
     (['--to=slurm', '--partiton=b'], 'Did you mean --partition?'),
     (['--to=slrum', '--partition=b'], 'Did you mean slurm?'),
     (['--to=slurm', '--nodes=tpu'], '--nodes is .tpu., but it is to be gpu or'),
@@ -170,6 +173,25 @@ def test_what_train_refuses_is_not_handed_in(
   with pytest.raises(UserError, match=f'^{re.escape(str(refused.value))}$'):
     start.start('slurm', job, slurm.Options())
   assert not handed_in.exists()
+
+
+def test_a_board_is_checked_where_the_job_has_this_python(
+  make_job, monkeypatch
+):
+  def check(to, **fields):
+    job = make_job(overrides={'log.boards': 'wandb'}, devices=8, **fields)
+    start.resolve(to, job, start.PLATFORMS[to].Options())
+
+  monkeypatch.setattr(boards, 'installed', lambda name: True)
+  monkeypatch.setenv('NETRC', 'nowhere')
+  for variable in ('WANDB_MODE', 'WANDB_API_KEY'):
+    monkeypatch.delenv(variable, raising=False)
+  for to in ('local', 'slurm'):
+    with pytest.raises(
+      UserError, match=r'has .wandb., but it is without a key'
+    ):
+      check(to)
+    check(to, env=['WANDB_MODE=offline'])
 
 
 def test_records_are_asked_for_whose_tokenizer_only_the_job_sees(make_job):

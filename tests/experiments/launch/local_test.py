@@ -9,6 +9,7 @@ import pytest
 
 from experiments.launch import local
 from experiments.launch.rendered import Command
+from lm.analysis import memory
 
 
 def run(tmp_path, *bodies, limit=0):
@@ -86,7 +87,12 @@ def gpus(tmp_path, monkeypatch):
   look = local.visible_gpus
   folder = tmp_path / 'dev'
   folder.mkdir()
-  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  for name in (
+    'CUDA_VISIBLE_DEVICES',
+    'NCCL_DEBUG',
+    'XLA_PYTHON_CLIENT_MEM_FRACTION',
+  ):
+    monkeypatch.delenv(name, raising=False)
   monkeypatch.setenv('JAX_PLATFORMS', '')
   monkeypatch.setattr(local, 'visible_gpus', lambda: look(folder))
 
@@ -110,11 +116,28 @@ def test_processes_know_each_other_and_their_own_devices(make_job, gpus):
   assert first.env == {
     'JAX_NUM_CPU_DEVICES': '2',
     'CUDA_VISIBLE_DEVICES': '0,1',
+    'XLA_PYTHON_CLIENT_MEM_FRACTION': '0.9',
+    'NCCL_DEBUG': 'WARN',
     'JAX_COORDINATOR_ADDRESS': '127.0.0.1:1234',
     'JAX_NUM_PROCESSES': '2',
     'JAX_PROCESS_ID': '0',
     'A': '1',
   }
+
+
+def test_a_gpu_is_used_as_a_plan_assumes_unless_the_shell_says_otherwise(
+  make_job, gpus, monkeypatch
+):
+  name = 'XLA_PYTHON_CLIENT_MEM_FRACTION'
+  gpus(1)
+  [alone] = local.render(make_job(), local.Options()).commands
+  assert float(alone.env[name]) == memory.SHARE
+  monkeypatch.setenv(name, '0.5')
+  [alone] = local.render(make_job(), local.Options()).commands
+  assert alone.env[name] == '0.5'
+  job = make_job(env=['JAX_PLATFORMS=cpu'])
+  [alone] = local.render(job, local.Options()).commands
+  assert name not in alone.env
 
 
 def test_a_process_has_as_many_gpus_as_it_is_given(make_job, gpus):

@@ -185,7 +185,9 @@ def test_a_workdir_is_given_to_one_job_at_a_time(job, programs, tmp_path):
 def test_who_cannot_be_asked_of_a_job_is_named(job, programs, tmp_path):
   programs('sbatch', 'echo 42')
   start.start('slurm', job, slurm.Options())
-  with pytest.raises(UserError, match=r'no squeue.*remove .*launch/job\.json'):
+  with pytest.raises(
+    UserError, match=r'squeue, which.*remove .*launch/job\.json'
+  ):
     start.start('slurm', job, slurm.Options())
   programs('squeue', 'echo "Unable to contact controller" >&2; exit 1')
   with pytest.raises(UserError, match='Unable to contact controller'):
@@ -213,7 +215,7 @@ def test_a_machine_without_sbatch_is_told_before_anything_is_written(
   job, programs
 ):
   assert shutil.which('sbatch') is None  # Whatever this machine has.
-  with pytest.raises(UserError, match='There is no sbatch on this machine'):
+  with pytest.raises(UserError, match=r'^sbatch, which --to=slurm needs'):
     start.start('slurm', job, slurm.Options())
   assert not pathlib.Path(job.workdir).exists()
 
@@ -224,7 +226,9 @@ def test_a_machine_without_sbatch_is_told_before_anything_is_written(
     ({'devices': 0}, {}, '--devices is missing'),
     ({'time_limit': '0:01:00'}, {'save_seconds': 60}, '--save_seconds is 60'),
     ({}, {'nodes': 'cpu', 'gpu': 'a100'}, '--gpu is'),
-    ({}, {'restarts': -1}, '--restarts -1'),
+    ({}, {'restarts': -1}, '--restarts is -1, but must be at least 0'),
+    ({}, {'cpus': -1}, '--cpus is -1'),
+    ({}, {'save_seconds': 0}, '--save_seconds is 0, but must be at least 1'),
   ],
 )
 def test_what_slurm_cannot_do_is_said(make_job, fields, options, message):

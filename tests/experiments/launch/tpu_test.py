@@ -41,6 +41,8 @@ for worker in workers:
     pathlib.Path(flags['output-directory'], worker + '.log').write_text(done.stdout)
   else:
     sys.stdout.write(done.stdout)
+  with (home / 'said').open('a') as file:
+    file.write(done.stderr)
   if done.returncode:
     sys.stderr.write(done.stderr)
     sys.exit(done.returncode)
@@ -91,8 +93,11 @@ def logs(told):
 
 def test_it_starts_goes_on_by_itself_is_asked_and_stops(workers, job, tmp_path):
   began = time.monotonic()
+  with pytest.raises(UserError, match=r'status 3: .* is not running on'):
+    start.start('tpu', job, tpu.Options(**OPTIONS, act='stop'))
   told = start.start('tpu', job, tpu.Options(**OPTIONS))
   assert time.monotonic() - began < 20  # It did not wait for the run.
+  assert 'No such file' not in (workers / 'said').read_text()
   note = given.read(job.workdir)
   assert note == told and note['tpu'] == 'my-tpu'
   assert tpu.is_alive(note)
@@ -194,5 +199,5 @@ def test_what_a_slice_cannot_do_is_said(make_job, fields, options, message):
 
 def test_a_machine_without_gcloud_is_told(make_job, programs):
   job = make_job(workdir='gs://bucket/run')
-  with pytest.raises(UserError, match='There is no gcloud on this machine'):
+  with pytest.raises(UserError, match=r'^gcloud, which --to=tpu needs'):
     start.start('tpu', job, tpu.Options(**OPTIONS))
