@@ -139,8 +139,8 @@ def test_one_that_is_killed_goes_on_and_each_run_is_as_it_is_alone(
     'optimizer.warmup_steps': 1,
     'optimizer.learning_rate': rate,
     'optimizer.end_learning_rate': rate / 10,
-    'eval.every': 2,
-    'checkpoint.every': 2,
+    'eval.every': 3,
+    'checkpoint.every': 3,
     'seed': 1,
   }
   argv = ['--config=configs/gpt.py:debug', f'--workdir={tmp_path}/alone']
