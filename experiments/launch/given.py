@@ -31,10 +31,13 @@ def alone(
   Raises:
     UserError: Another job has it, or it is not known.
   """
+  # If that job trains on this machine, this says more than its lock would.
+  check(workdir, is_alive)
   with contextlib.ExitStack() as stack:
     if not remote.is_url(workdir):
       place = pathlib.Path(workdir).absolute()
-      # At once: nobody trains there now, and nobody else launches now.
+      # At once: nobody trains there now, and nobody else launches now, who may
+      # have written a note since.
       stack.enter_context(workdirs.held(place))
     check(workdir, is_alive)
     yield lambda told: write(workdir, told)
