@@ -180,8 +180,7 @@ def draw(found: Sequence[Row], metric: str, target: pathlib.Path) -> None:
     color=plots.INK,
     parse_math=False,
   )
-  with atomic.new_file(target) as part:
-    figure.savefig(part, format='png')
+  plots.save(figure, target)
 
 
 def _placed(values: Sequence[Any]) -> tuple[list[float], Mapping[str, Any]]:

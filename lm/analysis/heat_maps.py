@@ -8,8 +8,8 @@ from jaxtyping import Array, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lm.analysis import plots
 from lm.analysis.plots import INK
-from lm.data import atomic
 from lm.types import UserError
 
 Matrix = Shaped[np.ndarray, 'R S'] | Shaped[Array, 'R S']
@@ -81,8 +81,7 @@ def draw(
   figure.supylabel(labels[1], color=INK, fontsize=10, parse_math=False)
   if unit:
     _add_scale(figure, image, grid, unit)
-  with atomic.new_file(target) as part:
-    figure.savefig(part, format='png')
+  plots.save(figure, target)
 
 
 def _shape(
