@@ -24,6 +24,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
     ' same FLOPs?'
   )
   study.budget = config_dict.create(flops=6e12)
+  # A T5's embeddings are of size 1, beside which AdamW's steps are small.
+  study.tuning.learning_rates = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
   study.shared['optimizer'] = {'name': 'adamw', 'schedule': 'cosine'}
   study.variants = tuple(
     {

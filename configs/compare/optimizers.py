@@ -25,7 +25,8 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   )
   study.budget = config_dict.create(tokens=1e6)
   study.tuning.share = 0.5  # A GPT learns from the first steps.
-  study.tuning.learning_rates = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+  # Adafactor's and LAMB's are relative to the size of the parameters.
+  study.tuning.learning_rates = (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)
   study.variants = tuple(
     {
       'name': name,
