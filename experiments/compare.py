@@ -78,6 +78,8 @@ def main(
 ) -> int | None:
   """Trains and scores every variant, and writes report.html.
 
+  Returns 1 if something has failed, which the report lists.
+
   Args:
     config: A study, such as configs/compare/families.py.
     workdir: Where the runs and the report go.
@@ -116,7 +118,7 @@ def main(
       'failures': len(found['failures']),
     }
   )
-  return None
+  return 1 if found['failures'] else None
 
 
 def tell(
@@ -143,8 +145,11 @@ def make_plan(study: Study, root: pathlib.Path, dry_run: bool) -> Plan:
   Raises:
     UserError: The variants cannot be compared.
   """
+  tuned = bool(study.tuning.learning_rates)
+  for each in study.variants:
+    equal.check_free(each.name, each.overrides, tuned)
   configs = {each.name: resolve(each) for each in study.variants}
-  equal.check_distinct(configs, bool(study.tuning.learning_rates))
+  equal.check_distinct(configs, tuned)
   check_asked(study)
   planned = {each.name: planned_of(each) for each in study.variants}
   seconds = dict.fromkeys(configs, None)

@@ -24,6 +24,7 @@ from lm.models.kernels import plain
 from lm.types import PyTree, UserError
 
 OUTPUT, WEIGHTS, REPLACEMENT = '__call__', 'weights', 'replacement'
+MOST_CALLS = 8  # Of one module, that a pattern can tell apart by their numbers.
 
 
 @struct.dataclass
@@ -53,8 +54,9 @@ def capture(
 ) -> dict[str, Shaped[Array, '...']]:
   """Returns the activations whose whole name matches one of the patterns.
 
-  If a module is called several times, its name is followed by a number: `token`
-  of a T5 is found as `token/0`, of the source, and `token/1`.
+  If a module is called several times, its name is followed by a number: a T5's
+  `token` is `token/0`, of the source, and `token/1`. The pattern `token` matches
+  both.
 
   Args:
     model: Any of `lm.models`.
@@ -165,13 +167,22 @@ def observe(
     answers, state = model.apply(
       variables, **inputs, method='answer', mutable=['intermediates']
     )
+  found = _named(state.get('intermediates', {}))
   for pattern in patterns:
-    if not any(re.fullmatch(pattern, name) for name in seen):
+    if not any(re.fullmatch(pattern, name) for name in seen | {*found}):
       raise UserError(
         f'No activation is named {pattern!r}.{_near(pattern, seen)} All are'
         ' listed by lm.analysis.capture.names.'
       )
-  return answers, _named(state.get('intermediates', {}))
+  return answers, {
+    name: array
+    for name, array in found.items()
+    if any(
+      re.fullmatch(pattern, each)
+      for pattern in patterns
+      for each in (name, re.sub(r'/\d+$', '', name))
+    )
+  }
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -194,7 +205,9 @@ def _interceptor(patterns: Sequence[str], seen: set[str]) -> Callable[..., Any]:
 
   def asked(name):
     seen.add(name)
-    return any(re.fullmatch(p, name) for p in patterns)
+    # Which call this is is not known yet.
+    calls = (name, *(f'{name}/{number}' for number in range(MOST_CALLS)))
+    return any(re.fullmatch(p, call) for p in patterns for call in calls)
 
   def intercept(call, args, kwargs, context):
     module = context.module

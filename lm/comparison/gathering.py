@@ -15,6 +15,7 @@ from lm.analysis.intervals import Interval
 from lm.comparison import results, terms as equal
 from lm.comparison.study import Study
 from lm.comparison.terms import Terms
+from lm.training import metrics_reader
 
 Configs = Mapping[str, Mapping[str, Any]]
 
@@ -87,7 +88,7 @@ def gather(
       name: next((results.forms(each, study) for each in own.values()), {})
       for name, own in cells.items()
     },
-    'failures': [*results.failures(root), *_lacking(study, cells, root)],
+    'failures': [*_failed(root), *_lacking(study, cells, root)],
     'environments': environments(cells),
   }
 
@@ -257,6 +258,16 @@ def environments(
         same = found.setdefault(json.dumps(where), where | {'runs': []})
         same['runs'].append(run)
   return [*found.values()]
+
+
+def _failed(root: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns what has failed; a trial that diverged has not: it is the worst."""
+  return [
+    each
+    for each in results.failures(root)
+    if not each['where'].startswith('tuning/')
+    or not metrics_reader.diverged(root / each['where'])
+  ]
 
 
 def _lacking(

@@ -1,5 +1,6 @@
 """The results of a study as tables and sentences, for report, log and docs."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +10,10 @@ Table = tuple[list[str], list[list[str]]]  # A header and its rows.
 OVER = ('seed', 'example', 'paradigm')  # The columns of intervals.
 UNITS = {'flops': 'FLOPs', 'tokens': 'tokens', 'seconds': 'seconds'}
 TERMS = (
-  'What the budget buys. Tokens are positions in the rows that a run reads; some'
-  ' may be padding.'
+  'What the budget buys. Tokens are positions in the rows that a run reads, for an'
+  ' encoder-decoder those of config.data.length alone; some may be padding.'
 )
+MARGIN = 0.1  # Nats by which runs that differ only in their seed may differ.
 TRIALS = (
   'The validation loss at each learning rate after {share} of the budget, one run'
   ' each; the lowest is taken. These trials are not part of the budget.'
@@ -206,11 +208,18 @@ def doubts(found: Mapping[str, Any]) -> list[str]:
       f'The best rate of {", ".join(edges)} is at the edge of the grid; a wider one'
       ' might have a better.'
     )
-  if names := no_better_than_trials(found):
+  runs = ', '.join(behind_trials(found))
+  if runs and found['study']['tuning']['share'] < 1:
     told.append(
-      'No better after the whole budget than after the trial:'
-      f' {", ".join(names)}. The rate may have been chosen too early, and be too'
-      ' high: give tuning.share a larger value.'
+      f'No better after the whole budget than after the trial: {runs}. The rate may'
+      ' have been chosen too early, and be too high: give tuning.share a larger'
+      ' value.'
+    )
+  elif runs:
+    told.append(
+      f'More than {MARGIN:g} nats worse than the trial at the same rate: {runs}. With'
+      ' such a seed training may have stopped early on, and mean and deviation say'
+      ' little.'
     )
   return told
 
@@ -235,21 +244,23 @@ def differing(found: Mapping[str, Any]) -> str:
   )
 
 
-def no_better_than_trials(found: Mapping[str, Any]) -> list[str]:
-  """Returns the variants whose runs are no better than their shorter trials.
+def behind_trials(found: Mapping[str, Any]) -> list[str]:
+  """Returns the runs that their variant's best trial should not have beaten.
 
   A trial that ends too early favours the learning rate that is fastest at
-  first, with which a longer run may never get further.
+  first, with which a longer run may never get further. One of full length is a
+  run with another seed, which differs by up to `MARGIN` where all is well.
   """
-  if found['study']['tuning']['share'] >= 1:
-    return []
-  names = []
+  margin = MARGIN if found['study']['tuning']['share'] >= 1 else 0.0
+  runs = []
   for name, losses in found['trials'].items():
-    tried = [loss for loss in losses.values() if loss is not None]
-    mean = found['table'].get('loss', {}).get(name, {}).get('mean')
-    if tried and mean is not None and mean >= min(tried):
-      names.append(name)
-  return names
+    best = min((x for x in losses.values() if x is not None), default=math.inf)
+    runs += [
+      f'{name} (seed {seed})'
+      for seed, row in found['rows'][name].items()
+      if row.get('loss', -math.inf) >= best + margin
+    ]
+  return runs
 
 
 def speed_table(found: Mapping[str, Any]) -> Table:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lm.comparison.study import Study
@@ -164,6 +164,22 @@ def differences(
 def derived(tuned: bool) -> tuple[str, ...]:
   """Returns the keys that are not a choice of a variant."""
   return (*DERIVED, *(TUNED if tuned else ()))
+
+
+def check_free(name: str, fields: Iterable[str], tuned: bool) -> None:
+  """Raises UserError if a variant sets a field that it has no choice of.
+
+  Args:
+    name: The name of the variant, for the message.
+    fields: The fields that it sets.
+    tuned: Whether the learning rates are tuned on a grid.
+  """
+  if lost := [field for field in fields if field in derived(tuned)]:
+    raise UserError(
+      f'Variant {name!r} sets {" and ".join(lost)}, but the study decides that'
+      ' for all: by its budget, warmup, evaluations, seeds and'
+      ' tuning.learning_rates. Omit it.'
+    )
 
 
 def check_distinct(

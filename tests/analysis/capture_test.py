@@ -131,6 +131,12 @@ def test_what_is_called_twice_has_numbers():
     found['token/0'], table[inputs['source_tokens']]
   )
   np.testing.assert_array_equal(found['token/1'], table[inputs['tokens']])
+  [alone] = capture.capture(model, params, inputs, 'token/1').items()
+  assert alone[0] == 'token/1'
+  np.testing.assert_array_equal(alone[1], found['token/1'])
+  for pattern in ('token/2', 'decoder/block/0'):
+    with pytest.raises(UserError, match=f"No activation is named '{pattern}'"):
+      capture.capture(model, params, inputs, pattern)
   with pytest.raises(UserError, match="at 'token': it is not what one"):
     capture.patch(model, params, inputs, {'token': found['token/1']})
 

@@ -11,17 +11,23 @@ RESULTS = pathlib.Path(__file__).parents[2] / 'benchmarks/results/studies'
 
 def test_a_rate_that_was_chosen_too_early_is_told():
   found = json.loads((RESULTS / 'families.json').read_text())
-  assert tables.no_better_than_trials(found) == []
+  assert tables.behind_trials(found) == []
   early = copy.deepcopy(found)
-  early['table']['loss']['bert']['mean'] = 6.5  # Its trial ended at 6.36.
-  assert tables.no_better_than_trials(early) == ['bert']
+  early['rows']['bert']['1']['loss'] = 6.37  # Its trial ended at 6.36.
+  assert tables.behind_trials(early) == ['bert (seed 1)']
   assert any('No better' in part for part in report._rates(early))
   assert not any('No better' in part for part in report._rates(found))
-  # A trial of a whole run has nothing that could be lost; one that failed has
-  # no loss.
-  early['study']['tuning']['share'] = 1.0
-  assert tables.no_better_than_trials(early) == []
-  early['study']['tuning']['share'] = 0.3
+  # A trial that failed has no loss, nor has a run that diverged.
   early['trials']['bert'] = {'0.001': None}
-  early['table']['loss']['gpt'] = {'mean': None}
-  assert tables.no_better_than_trials(early) == []
+  del early['rows']['gpt']['0']['loss']
+  assert tables.behind_trials(early) == []
+
+
+def test_a_seed_that_did_not_learn_is_told_even_if_its_trial_was_whole():
+  found = json.loads((RESULTS / 'masking_rate.json').read_text())
+  assert found['study']['tuning']['share'] == 1
+  stayed = ['30_per_cent (seed 0)', '40_per_cent (seed 0)']
+  assert tables.behind_trials(found) == stayed
+  [told] = tables.doubts(found)
+  assert told.startswith('More than 0.1 nats worse than the trial')
+  assert all(run in told for run in stayed)

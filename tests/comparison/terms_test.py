@@ -107,6 +107,16 @@ def test_every_key_in_which_two_differ_is_told_and_no_other():
   }
 
 
+def test_a_variant_that_sets_what_the_study_decides_is_refused():
+  rate = 'optimizer.learning_rate'
+  terms.check_free('post', ('model.norm_position', rate), tuned=False)
+  with pytest.raises(UserError, match=f"'post' sets {rate}, but the study"):
+    terms.check_free('post', (rate,), tuned=True)
+  both = 'optimizer.warmup_steps and seed, but'
+  with pytest.raises(UserError, match=both):
+    terms.check_free('post', ('optimizer.warmup_steps', 'seed'), tuned=False)
+
+
 def test_two_variants_that_are_the_same_are_refused():
   terms.check_distinct(CONFIGS, tuned=True)
   # How long a run is follows from the budget.

@@ -264,7 +264,7 @@ def test_a_trial_that_failed_is_tried_again_and_the_others_are_not(
   failing, trained = stubbed
   failing['tuning/rms/0.01'] = UserError.status  # As with a bad checkpoint.
   root = tmp_path / 'runs'
-  compare.main(str(study), str(root))
+  assert compare.main(str(study), str(root)) == 1
   assert said(capsys)['failures'] == 1
   assert not any(name.startswith('cells/rms') for name in trained)
   assert json.loads((root / 'report.json').read_text())['rates']['rms'] is None
@@ -275,13 +275,16 @@ def test_a_trial_that_failed_is_tried_again_and_the_others_are_not(
   assert trained == ['tuning/rms/0.01', 'cells/rms/seed-0', 'cells/rms/seed-1']
 
 
-def test_a_trial_that_diverged_is_one_with_no_loss(study, stubbed, tmp_path):
+def test_a_trial_that_diverged_is_one_with_no_loss(
+  study, stubbed, tmp_path, capsys
+):
   failing, trained = stubbed
   failing['tuning/rms/0.01'] = UserError.status
   place = tmp_path / 'tuning/rms/0.01'
   place.mkdir(parents=True)
   (place / metrics_reader.NONFINITE.format(step=3)).touch()
-  compare.main(str(study), str(tmp_path))
+  assert compare.main(str(study), str(tmp_path)) is None
+  assert said(capsys)['failures'] == 0
   assert 'cells/rms/seed-1' in trained
   assert (tmp_path / 'tuning/rms/rate.json').read_text() == '0.001'
 
