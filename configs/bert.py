@@ -49,7 +49,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     weight_decay=0.01,
   )
   config.parallel = config_dict.create(kind='mesh')
-  config.eval = config_dict.create(every=10_000)
+  config.eval = config_dict.create(every=10_000, batches=200)  # Of gigabytes.
   config.checkpoint = config_dict.create(every=10_000)
   config.log = config_dict.create(every=100)
 
@@ -64,6 +64,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.model.update(residual_dropout=0.0)
     config.optimizer.update(learning_rate=5e-4, warmup_steps=300)
     config.eval.every = config.checkpoint.every = 250
+    config.eval.batches = 0
   if variant in ('demo', 'debug'):
     config.num_steps = 1000
     config.data.update(source='stdlib', vocab_size=4096)

@@ -47,7 +47,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     weight_decay=0.1,
   )
   config.parallel = config_dict.create(kind='mesh')
-  config.eval = config_dict.create(every=1000)
+  config.eval = config_dict.create(every=1000, batches=200)  # Of gigabytes.
   config.checkpoint = config_dict.create(every=1000)
   config.log = config_dict.create(every=10)
 
@@ -60,6 +60,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     config.model.dtype = 'float32'
     config.microbatches = 1
     config.eval.every = config.checkpoint.every = 250
+    config.eval.batches = 0
   if variant in ('nano', 'baby'):
     config.update(num_steps=2000, batch_size=12)
     config.data.update(source='text', split='tail', tokenizer='characters')

@@ -46,7 +46,7 @@ def get_config(variant: str = 'base') -> config_dict.ConfigDict:
     clip_norm=0.0,
   )
   config.parallel = config_dict.create(kind='mesh')
-  config.eval = config_dict.create(every=5000)
+  config.eval = config_dict.create(every=5000, batches=200)  # Of gigabytes.
   config.checkpoint = config_dict.create(every=5000)
   config.log = config_dict.create(every=100)
 
@@ -60,6 +60,7 @@ def get_config(variant: str = 'base') -> config_dict.ConfigDict:
     config.model.update(residual_dropout=0.0)
     config.optimizer.update(learning_rate=1e-3, warmup_steps=300)
     config.eval.every = config.checkpoint.every = 250
+    config.eval.batches = 0
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.model.update(num_layers=2, embed_dim=32, mlp_dim=64, head_dim=8)

@@ -39,7 +39,7 @@ def get_config(variant: str = 'small') -> config_dict.ConfigDict:
     clip_norm=0.0,
   )
   config.parallel = config_dict.create(kind='mesh')
-  config.eval = config_dict.create(every=10_000)
+  config.eval = config_dict.create(every=10_000, batches=200)  # Of gigabytes.
   config.checkpoint = config_dict.create(every=10_000)
   config.log = config_dict.create(every=100)
 
@@ -52,6 +52,7 @@ def get_config(variant: str = 'small') -> config_dict.ConfigDict:
     config.data.update(source='wikitext', vocab_size=8192, length=64)
     config.optimizer.warmup_steps = 500
     config.eval.every = config.checkpoint.every = 250
+    config.eval.batches = 0
   if variant == 'debug':
     config.update(num_steps=20, batch_size=8)
     config.model.update(num_layers=2, embed_dim=32, mlp_dim=64, head_dim=8)

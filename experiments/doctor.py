@@ -76,7 +76,8 @@ def main(expect: Literal['auto', 'none', 'gpu', 'tpu'] = 'auto') -> int:
     print(
       f'JAX sees no {missing.upper()}, but one is expected here. Run'
       f' pip install "{INSTALL[missing]}"; if it is installed, see whether the'
-      " device's driver is. To do without it, set JAX_PLATFORMS=cpu.",
+      " device's driver is (CUDA 13 needs 580 or newer, jax[cuda12] takes older"
+      ' ones). To do without it, set JAX_PLATFORMS=cpu.',
       file=sys.stderr,
     )
   command.report(result)

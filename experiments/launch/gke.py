@@ -77,6 +77,8 @@ class Options:
   @property
   def kind(self) -> str:
     """Of the nodes: tpu or gpu."""
+    if self.xpk:  # It means TPUs by v5litepod-16, v6e-8 or tpu7x-8.
+      return 'tpu' if self.device.startswith(('v', 'tpu')) else 'gpu'
     return 'tpu' if self.accelerator.startswith('tpu') else 'gpu'
 
 
@@ -226,7 +228,7 @@ def pod(job: Job, options: Options) -> dict[str, Any]:
       {
         'name': CONTAINER,
         'image': options.image,
-        'command': [*map(escaped, jobs.argv(job, options.python))],
+        'command': [*map(escaped, argv_of(job, options))],
         'env': environment(job, options),
         'ports': [{'containerPort': PORT}],
         'resources': {'limits': {resource: job.devices}},
@@ -242,6 +244,11 @@ def pod(job: Job, options: Options) -> dict[str, Any]:
     spec['volumes'] = [shared]
     spec['containers'][0]['volumeMounts'] = [mount]
   return spec
+
+
+def argv_of(job: Job, options: Options) -> tuple[str, ...]:
+  """Returns the command of each pod."""
+  return jobs.argv(job, options.python, options.kind)
 
 
 def escaped(text: str) -> str:
@@ -273,7 +280,7 @@ def environment(job: Job, options: Options) -> list[dict[str, Any]]:
 
 def xpk(job: Job, options: Options) -> Command:
   """Returns the call of xpk, which knows the nodes by their device."""
-  is_tpu = _is_tpu(options.device)
+  is_tpu = options.kind == 'tpu'
   nodes = [f'--tpu-type={options.device}']
   if not is_tpu:
     nodes = [f'--device-type={options.device}', f'--num-nodes={job.hosts}']
@@ -285,10 +292,10 @@ def xpk(job: Job, options: Options) -> Command:
     f'--max-restarts={options.restarts}',
     f'--restart-on-exit-codes={OTHERS}',
     f'--termination-grace-period-seconds={options.save_seconds}',
-    f'--command={escaped(shlex.join(jobs.argv(job, options.python)))}',
+    f'--command={escaped(shlex.join(argv_of(job, options)))}',
     *(['--spot'] if options.spot else []),
   ]
-  env = settings.of(f'gke/{"tpu" if is_tpu else "gpu"}', job.devices)
+  env = settings.of(f'gke/{options.kind}', job.devices)
   if not is_tpu and job.hosts > 1:  # In variables that xpk sets.
     first = '$(JOBSET_NAME)-$(REPLICATED_JOB_NAME)-0-0.$(JOBSET_NAME)'
     env |= {
@@ -298,11 +305,6 @@ def xpk(job: Job, options: Options) -> Command:
     }
   env |= {key: escaped(v) for key, v in jobs.variables(job.env).items()}
   return Command((*argv, *(f'--env={k}={v}' for k, v in env.items())))
-
-
-def _is_tpu(device: str) -> bool:
-  """Whether xpk means TPUs: v5litepod-16, v6e-8 or tpu7x-8, not h100-80gb-8."""
-  return device.startswith(('v', 'tpu'))
 
 
 def _check_xpk(job: Job, options: Options) -> None:
@@ -316,8 +318,8 @@ def _check_xpk(job: Job, options: Options) -> None:
       ' decides that, or which has none. Omit them, or omit --xpk.'
     )
   quoted = [*job.env]
-  if not _is_tpu(options.device):  # There the command is a variable, too.
-    quoted.append(shlex.join(jobs.argv(job, options.python)))
+  if options.kind == 'gpu':  # With TPUs the command is a variable, too.
+    quoted.append(shlex.join(argv_of(job, options)))
   if wrong := [text for text in quoted if {'"', '\\'} & {*text}]:
     raise UserError(
       'xpk puts variables, and the command of a job with GPUs, between quotes as'

@@ -36,7 +36,8 @@ class Job:
       there. SLURM, and GKE without --xpk, need another number; a TPU pod (--to=tpu)
       takes no other.
     time_limit: [DAYS-]HOURS:MINUTES:SECONDS, after which the run saves and
-      ends; by default the limit of the platform itself, if it has one.
+      ends, and under SLURM is started anew; by default the limit of the
+      platform itself, if it has one.
     env: KEY=VALUE, an environment variable of the run; may be given several
       times.
     name: Name of the job on the platform; by default made from the workdir.
@@ -132,10 +133,18 @@ def seconds(time_limit: str) -> int:
   return total
 
 
-def argv(job: Job, python: str = 'python') -> tuple[str, ...]:
-  """Returns what each process of a job is, as a user could type it."""
+def argv(job: Job, python: str = 'python', kind: str = '') -> tuple[str, ...]:
+  """Returns what each process of a job is, as a user could type it.
+
+  Args:
+    job: The job.
+    python: The Python command.
+    kind: Of the devices that the run must have: cpu, gpu or tpu; '': any.
+  """
   path, overrides = job.config
   flags = [f'--config={path}', f'--workdir={job.workdir}']
+  if kind:
+    overrides = {'hosts.expected_kind': kind, **overrides}
   if job.hosts > 1:
     overrides = {'hosts.expected_processes': str(job.hosts), **overrides}
   flags += [f'--config.{key}={text}' for key, text in overrides.items()]

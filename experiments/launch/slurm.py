@@ -88,7 +88,7 @@ class Options:
   memory: str = ''
   save_seconds: int = 120
   restarts: int = 100
-  sbatch: tuple[str, ...] = ()
+  sbatch: Sequence[str] = ()
 
 
 def check(job: Job, options: Options) -> None:
@@ -145,7 +145,7 @@ def script(job: Job, options: Options) -> str:
     exports='\n'.join(exports),
     srun=shlex.join(srun),
     wait=options.save_seconds,
-    command=shown(jobs.argv(job, sys.executable)),
+    command=shown(jobs.argv(job, sys.executable, options.nodes)),
     restarts=options.restarts,
     transient=TransientError.status,
   )

@@ -7,7 +7,7 @@ needs; docs/launching/tpu_pod.md says how. The processes of a slice find each ot
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from experiments.launch import job as jobs, rendered as calls, settings
@@ -60,7 +60,7 @@ class Options:
   project: str = ''
   directory: str = 'lm'
   python: str = '.venv/bin/python'
-  gcloud: tuple[str, ...] = ()
+  gcloud: Sequence[str] = ()
   act: Literal['start', 'logs', 'stop'] = 'start'
 
 
@@ -96,7 +96,7 @@ def said(text: str, job: Job, options: Options) -> str:
   """Returns what a worker's shell is told."""
   name = f'runs/launch/{jobs.name_of(job)}'
   env = settings.of('tpu/tpu', job.devices) | jobs.variables(job.env)
-  argv = jobs.argv(job, options.python)
+  argv = jobs.argv(job, options.python, 'tpu')
   if limit := jobs.seconds(job.time_limit):
     # In the foreground it signals once: a second signal would not be a save.
     argv = ('timeout', '--foreground', '--signal=TERM', str(limit), *argv)

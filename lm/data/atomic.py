@@ -9,6 +9,11 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
+from typing import IO
+
+from absl import logging
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 # The paths that this process is writing. Each lies beside its target and is
 # named after its writer: `target~host~process~random.tmp`.
@@ -54,8 +59,35 @@ def locked(target: pathlib.Path) -> Iterator[None]:
   """
   target.parent.mkdir(parents=True, exist_ok=True)
   with target.with_name(f'.{target.name}.lock').open('w') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
+    lock(file)
     yield
+
+
+def lock(file: IO[str], wait: bool = True) -> None:
+  """Locks an open file until it is closed, or its process ends.
+
+  Where the file system has no locks, such as a Lustre that is mounted without
+  them, this warns and does nothing.
+
+  Args:
+    file: The file.
+    wait: Whether to wait until no other process has it locked.
+
+  Raises:
+    BlockingIOError: Another has, and this does not wait.
+  """
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+  except OSError as error:
+    if error.errno not in NO_LOCKS:
+      raise
+    logging.log_first_n(
+      logging.WARNING,
+      'The file system of %s has no locks: nothing here prevents a second run in'
+      ' the same place.',
+      1,
+      file.name,
+    )
 
 
 def remove(target: pathlib.Path) -> None:

@@ -34,6 +34,7 @@ def start(
   processes: int = 0,
   process: int = -1,
   expected_processes: int = 0,
+  expected_kind: str = '',
   timeout: int = 300,
   silence: int = 100,
 ) -> None:
@@ -50,12 +51,14 @@ def start(
     processes: Number of processes.
     process: Index of this process.
     expected_processes: Required number of processes; 0 means any number.
+    expected_kind: Required kind of devices, cpu, gpu or tpu; '' means any kind.
     timeout: Seconds to wait for all processes; then this one exits.
     silence: Seconds without a heartbeat after which a process counts as dead.
 
   Raises:
     TransientError: The processes could not connect.
-    UserError: The settings are invalid, or the number is not the expected one.
+    UserError: The settings are invalid, or the number or the kind is not the
+      expected one.
   """
   told = (coordinator, processes, process) != ('', 0, -1)
   if told or _environment_tells():
@@ -72,6 +75,13 @@ def start(
       f'There are {there} processes, but config.hosts.expected_processes is'
       f' {expected_processes}. Start as many with the same command, each told'
       ' of the others by its environment or by config.hosts.'
+    )
+  kind = jax.default_backend()
+  if expected_kind not in ('', kind):  # JAX itself only warns of it.
+    raise UserError(
+      f'JAX sees devices of kind {kind}, but config.hosts.expected_kind is'
+      f' {expected_kind!r}. Install JAX for these, and their driver; python -m'
+      ' experiments.doctor says what is missing.'
     )
   if there > 1:
     logging.info(

@@ -20,7 +20,7 @@ def make_scorer(
 ) -> Callable[[PyTree], dict[str, float]]:
   """Returns a function of the parameters: means over the validation set.
 
-  For a task, they include its own metrics.
+  For a task, they include its own metrics, which are those of the whole set.
 
   Args:
     parts: The parts of the run.
@@ -29,6 +29,11 @@ def make_scorer(
   """
   size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
   if isinstance(parts.dataset, Labelled):
+    if examine.batches:
+      raise UserError(
+        f'config.eval.batches is {examine.batches}, but a task is scored on all'
+        ' of its records. Omit it.'
+      )
     return task_evaluation.make_scorer(
       task_evaluation.asked_of(parts),
       parts.dataset.read('validation'),
@@ -38,6 +43,7 @@ def make_scorer(
     )
   eval_step = jax.jit(make_eval_step(parts.model, parts.objective))
   batch_at, count = feed(parts, 'validation', size)
+  count = min(count, examine.batches or count)
 
   def score(params: PyTree) -> dict[str, float]:
     batches = map(batch_at, range(count))

@@ -83,17 +83,20 @@ def check_best(config: Mapping[str, Any]) -> None:
 
 
 class Eval(NamedTuple):
-  """Evaluation on the whole validation set.
+  """Evaluation on the validation set.
 
   Attributes:
     every: Steps between evaluations; 0 means only at the end.
     batch_size: Examples at once; 0 means as in training.
+    batches: The first batches of the set, to evaluate a text on no more of it;
+      0 means all. `experiments.evaluate` always takes all.
     patience: The run ends after this many consecutive evaluations without a new
       best by config.checkpoint.best; 0 means never.
   """
 
   every: int = 0
   batch_size: int = 0
+  batches: int = 0
   patience: int = 0
 
 

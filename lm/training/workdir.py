@@ -1,7 +1,6 @@
 """What a run writes besides checkpoints, and the checks before it resumes."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
 import pathlib
@@ -14,7 +13,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from lm.data import remote, tokenizers
+from lm.data import atomic, remote, tokenizers
 from lm.data.tokenizers import Tokenizer
 from lm.parallel import hosts
 from lm.tasks.labelled import Labelled
@@ -136,7 +135,7 @@ def held(workdir: pathlib.Path, wait: bool = False) -> Iterator[None]:
   workdir.mkdir(parents=True, exist_ok=True)
   with (workdir / '.lock').open('w') as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      atomic.lock(file, wait)
     except BlockingIOError as error:
       raise UserError(
         f'Another process trains in {workdir} at this moment. Wait until it'

@@ -1,15 +1,18 @@
 """What is written appears whole or not at all."""
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 
 from lm.data import atomic
+from lm.training import workdir as workdirs
 
 
 def names(directory):
@@ -98,3 +101,20 @@ def test_one_at_a_time_works_on_a_target(tmp_path):
     order.append('first')
   waiting.join()
   assert order == ['first', 'second']
+
+
+def test_a_file_system_without_locks_is_no_reason_to_stop(
+  tmp_path, monkeypatch, caplog
+):
+  def flock(file, how):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+  monkeypatch.setattr(atomic.fcntl, 'flock', flock)
+  made = []
+  with atomic.locked(tmp_path / 'store'), workdirs.held(tmp_path / 'run'):
+    made.append(tmp_path / 'run')
+  assert made and 'has no locks' in caplog.text
+  error = OSError(errno.EIO, os.strerror(errno.EIO))
+  monkeypatch.setattr(atomic.fcntl, 'flock', Mock(side_effect=error))
+  with pytest.raises(OSError, match='Input/output'), workdirs.held(tmp_path):
+    made.append(None)

@@ -352,6 +352,13 @@ def test_a_process_that_is_missing_is_missed():
     hosts.start(expected_processes=2)
 
 
+def test_a_run_does_not_train_on_a_cpu_in_the_place_of_a_gpu():
+  kind = jax.default_backend()
+  hosts.start(expected_kind=kind)
+  with pytest.raises(UserError, match=f'of kind {kind}.*JAX for these'):
+    hosts.start(expected_kind='tpu' if kind == 'gpu' else 'gpu')
+
+
 @pytest.mark.parametrize(
   'variables',
   [

@@ -1,14 +1,17 @@
 """Scores are over the whole set, exactly."""
 
 import functools
+import json
 
 import jax
 import numpy as np
 import pytest
 
-from lm.training import means
+from experiments import config_file
+from lm.training import assembly, evaluation, means
+from lm.training.sections import SECTIONS, Eval
 from lm.training.step import make_eval_step
-from lm.types import Batch
+from lm.types import Batch, UserError
 from tests.models import tiny
 
 
@@ -32,6 +35,33 @@ def test_sums_of_many_batches_are_added_in_double_precision():
 def test_every_batch_counts_once_and_by_its_weight():
   sums = [(1.0, 1.0), (10.0, 2.0), (0.0, 0.0), (7.0, 3.0)]
   assert given(sums) == {'loss': 18 / 6}
+
+
+def test_a_limit_leaves_the_first_batches_of_a_text(monkeypatch):
+  fields = {'data.length': 8, 'data.validation': 0.5}
+  config = config_file.load('configs/gpt.py:debug', fields, SECTIONS)
+  parts = assembly.assemble(config.to_dict())
+  total = lambda batch: batch.inputs['tokens'].sum() * 1.0
+  step = lambda params, batch: {'loss': (total(batch), 1.0)}
+  monkeypatch.setattr(evaluation, 'make_eval_step', lambda *parts: step)
+  batch_at, count = assembly.feed(parts, 'validation', parts.run.batch_size)
+  totals = [total(batch_at(number)) for number in range(count)]
+  assert len(set(totals)) > 3
+  for batches, taken in ((0, count), (2, 2), (count + 1, count)):
+    score = evaluation.make_scorer(parts, Eval(batches=batches))
+    assert score({})['loss'] == pytest.approx(np.mean(totals[:taken]))
+
+
+def test_a_task_is_scored_on_all_of_its_records(tmp_path):
+  records = tmp_path / 'some.jsonl'
+  lines = [{'text': f'so {n}', 'label': 'ab'[n % 2]} for n in range(20)]
+  records.write_text('\n'.join(map(json.dumps, lines)))
+  fields = {'data.train': str(records), 'data.format': 'jsonl'}
+  path = 'configs/classification.py:debug'
+  config = config_file.load(path, fields, SECTIONS)
+  parts = assembly.assemble(config.to_dict())
+  with pytest.raises(UserError, match=r'eval\.batches is 3, but a task'):
+    evaluation.make_scorer(parts, Eval(batches=3))
 
 
 @pytest.fixture(scope='module')

@@ -89,7 +89,9 @@ def test_what_is_written_is_a_jobset(validator, make_job, options, fields):
   spec = pods(manifest)
   assert spec['parallelism'] == spec['completions'] == 4
   [container] = spec['template']['spec']['containers']
-  assert container['command'] == [*jobs.argv(job)]
+  kind = 'tpu' if options == TPU else 'gpu'
+  assert container['command'] == [*jobs.argv(job, kind=kind)]
+  assert f'--config.hosts.expected_kind={kind}' in container['command']
   assert container['image'] == IMAGE
   pod = f'{manifest["metadata"]["name"]}-workers-0-3-abcde'
   assert len(pod) <= 63
@@ -215,7 +217,7 @@ def test_xpk_is_called_with_what_it_knows(make_job):
   assert given['--cluster'] == 'mine' and given['--num-nodes'] == '2'
   assert given['--device-type'] == 'h100-80gb-8'
   assert given['--docker-image'] == IMAGE
-  assert shlex.split(given['--command']) == [*jobs.argv(job)]
+  assert shlex.split(given['--command']) == [*jobs.argv(job, kind='gpu')]
   assert given['A'] == 'A=1' and given['B'] == 'B=$$(HOME)'
   assert '--spot' not in given
   [command] = gke.render(job, gke.Options(**XPK, spot=True)).commands

@@ -31,6 +31,19 @@ def parse(*more: str) -> dict[str, Any]:
   return command.parse(main, [*ARGV, *more], SECTIONS)
 
 
+@pytest.mark.parametrize(
+  ('to', 'flag', 'texts'),
+  [
+    ('slurm', 'sbatch', ['--mail-type=END,FAIL', '--exclude=a1,a[3-5]']),
+    ('tpu', 'gcloud', ['--ssh-flag=-o SendEnv=A,B']),
+  ],
+)
+def test_an_argument_of_another_program_keeps_its_commas(to, flag, texts):
+  arguments = parse(f'--to={to}', *(f'--{flag}={text}' for text in texts))
+  options = flags.made(start.PLATFORMS[to].Options, arguments)
+  assert [*getattr(options, flag)] == texts
+
+
 def test_what_starts_has_the_config_that_was_typed(make_job):
   overrides = {'model.num_layers': '3', 'log.sample_prompt': 'a, b=c'}
   job = make_job(overrides=overrides, allow_change=('data', 'seed'))

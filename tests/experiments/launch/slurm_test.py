@@ -92,6 +92,7 @@ def test_a_process_gets_the_words_that_were_typed(make_job, programs, tmp_path):
     '--config=configs/gpt.py:debug',
     f'--workdir={tmp_path}/run',
     '--config.hosts.expected_processes=2',
+    '--config.hosts.expected_kind=cpu',
     "--config.data.path=a b/*.txt's",
     '--config.seed=3',
   ]

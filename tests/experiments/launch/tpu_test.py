@@ -105,8 +105,8 @@ def test_it_starts_goes_on_by_itself_is_asked_and_stops(workers, job, tmp_path):
   assert logs(gathered) == [
     f"{workers}/{worker}/lm A=it's -m experiments.train"
     f' --config=configs/gpt.py:debug --workdir={job.workdir}'
-    ' --config.hosts.expected_processes=2 --config.data.source=text'
-    ' --config.data.path=a b/*.txt\n'
+    ' --config.hosts.expected_processes=2 --config.hosts.expected_kind=tpu'
+    ' --config.data.source=text --config.data.path=a b/*.txt\n'
     for worker in '01'
   ]
   with pytest.raises(UserError, match='which is still there'):
