@@ -25,7 +25,6 @@ def get_config(variant: str = '') -> config_dict.ConfigDict:
   )
   study.budget = config_dict.create(tokens=1.5e6)
   study.tuning.share = 0.5  # A GPT learns from the first steps.
-  study.tuning.learning_rates = (1e-3, 2e-3, 4e-3, 8e-3)
   study.ladder = True
   study.variants = tuple(
     {
