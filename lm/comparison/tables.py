@@ -131,11 +131,15 @@ def number(value: float | None) -> str:
 def rates_table(found: Mapping[str, Any]) -> Table:
   """Returns the loss of each variant at each learning rate that was tried."""
   rates = [f'{rate:g}' for rate in found['study']['tuning']['learning_rates']]
-  loss = lambda value: '-' if value is None else f'{value:.4f}'
-  rows = [
-    [name, *(loss(losses[rate]) for rate in rates), _rate(found['rates'][name])]
-    for name, losses in found['trials'].items()
-  ]
+  rows = []
+  for name, losses in found['trials'].items():
+    taken = found['rates'][name]
+    none = (
+      '-' if taken is None else 'diverged'
+    )  # Else it would not be taken yet.
+    tried = [losses[rate] for rate in rates]
+    cells = [none if loss is None else f'{loss:.4f}' for loss in tried]
+    rows.append([name, *cells, _rate(taken)])
   return ['variant', *rates, 'taken'], rows
 
 

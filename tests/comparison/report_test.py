@@ -23,6 +23,18 @@ def test_a_rate_that_was_chosen_too_early_is_told():
   assert tables.behind_trials(early) == []
 
 
+def test_a_trial_without_a_loss_has_diverged_once_a_rate_was_taken():
+  found = json.loads((RESULTS / 'families.json').read_text())
+  rates = [f'{rate:g}' for rate in found['study']['tuning']['learning_rates']]
+  found['trials']['bert'][rates[-1]] = None
+  row_of = lambda name: {row[0]: row for row in tables.rates_table(found)[1]}[
+    name
+  ]
+  assert row_of('bert')[-2] == 'diverged'
+  found['rates']['bert'] = None
+  assert row_of('bert')[-2] == '-'
+
+
 def test_a_seed_that_did_not_learn_is_told_even_if_its_trial_was_whole():
   found = json.loads((RESULTS / 'masking_rate.json').read_text())
   assert found['study']['tuning']['share'] == 1
