@@ -13,7 +13,7 @@ TERMS = (
   'What the budget buys. Tokens are positions in the rows that a run reads, for an'
   ' encoder-decoder those of config.data.length alone; some may be padding.'
 )
-MARGIN = 0.1  # Nats by which runs that differ only in their seed may differ.
+MARGIN = 0.2  # Nats by which runs that differ only in their seed may differ.
 TRIALS = (
   'The validation loss at each learning rate after {share} of the budget, one run'
   ' each; the lowest is taken. These trials are not part of the budget.'
@@ -221,9 +221,8 @@ def doubts(found: Mapping[str, Any]) -> list[str]:
     )
   elif runs:
     told.append(
-      f'More than {MARGIN:g} nats worse than the trial at the same rate: {runs}. With'
-      ' such a seed training may have stopped early on, and mean and deviation say'
-      ' little.'
+      f'More than {MARGIN:g} nats worse than the trial at the same rate: {runs}.'
+      ' Training may have stopped early on there, and mean and deviation say little.'
     )
   return told
 
