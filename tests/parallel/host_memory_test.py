@@ -16,7 +16,7 @@ for _ in range(3):
   np.ones(2**23)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-  np.ones(2**23)  # 64 MiB: 16,384 pages.
+  np.ones(2**23)  # 64 MiB: 16,384 pages, or 32 huge ones.
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -29,4 +29,5 @@ def test_kept_memory_is_not_faulted_in_again():
     command = [sys.executable, '-c', SCRIPT, how]
     return int(subprocess.check_output(command, text=True))
 
-  assert faults('keep') < 1000 < 20 * 500 < faults('give back')
+  # Whether pages are huge is the system's choice, at any time.
+  assert faults('keep') < 20 * 16 < 20 * 32 <= faults('give back')
