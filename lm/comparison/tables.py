@@ -13,7 +13,7 @@ TERMS = (
   'What the budget buys. Tokens are positions in the rows that a run reads, for an'
   ' encoder-decoder those of config.data.length alone; some may be padding.'
 )
-MARGIN = 0.2  # Nats by which runs that differ only in their seed may differ.
+MARGIN = 0.1  # Nats by which runs that differ only in their seed may differ.
 TRIALS = (
   'The validation loss at each learning rate after {share} of the budget, one run'
   ' each; the lowest is taken. These trials are not part of the budget.'
@@ -134,9 +134,8 @@ def rates_table(found: Mapping[str, Any]) -> Table:
   rows = []
   for name, losses in found['trials'].items():
     taken = found['rates'][name]
-    none = (
-      '-' if taken is None else 'diverged'
-    )  # Else it would not be taken yet.
+    # None is taken before all trials have ended, so the others diverged.
+    none = '-' if taken is None else 'diverged'
     tried = [losses[rate] for rate in rates]
     cells = [none if loss is None else f'{loss:.4f}' for loss in tried]
     rows.append([name, *cells, _rate(taken)])
@@ -222,7 +221,8 @@ def doubts(found: Mapping[str, Any]) -> list[str]:
   elif runs:
     told.append(
       f'More than {MARGIN:g} nats worse than the trial at the same rate: {runs}.'
-      ' Training may have stopped early on there, and mean and deviation say little.'
+      ' See their curves: where training stopped early on, mean and deviation say'
+      ' little.'
     )
   return told
 

@@ -41,5 +41,5 @@ def test_a_seed_that_did_not_learn_is_told_even_if_its_trial_was_whole():
   stayed = ['30_per_cent (seed 0)', '40_per_cent (seed 0)']
   assert tables.behind_trials(found) == stayed
   [told] = tables.doubts(found)
-  assert told.startswith('More than 0.2 nats worse than the trial')
+  assert told.startswith('More than 0.1 nats worse than the trial')
   assert all(run in told for run in stayed)

@@ -1,5 +1,6 @@
 """Freed memory stays with the process."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -16,7 +17,7 @@ for _ in range(3):
   np.ones(2**23)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-  np.ones(2**23)  # 64 MiB: 16,384 pages, or 32 huge ones.
+  np.ones(2**23)  # 64 MiB: 16,384 pages.
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -27,7 +28,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_kept_memory_is_not_faulted_in_again():
   def faults(how):
     command = [sys.executable, '-c', SCRIPT, how]
-    return int(subprocess.check_output(command, text=True))
+    # NumPy asks for huge pages, which are had at some times and not at others.
+    env = os.environ | {'NUMPY_MADVISE_HUGEPAGE': '0'}
+    return int(subprocess.check_output(command, env=env, text=True))
 
-  # Whether pages are huge is the system's choice, at any time.
-  assert faults('keep') < 20 * 16 < 20 * 32 <= faults('give back')
+  assert faults('keep') < 1000 < 20 * 500 < faults('give back')
