@@ -27,6 +27,11 @@ def make_scorer(
     examine: The settings of the evaluation.
     final: Whether training is over; see `task_evaluation.make_predictor`.
   """
+  if examine.batches < 0:
+    raise UserError(
+      f'config.eval.batches is {examine.batches}. Set it to the most batches of'
+      ' an evaluation, or to 0 for all.'
+    )
   size = examine.batch_size or parts.run.batch_size // parts.run.microbatches
   if isinstance(parts.dataset, Labelled):
     if examine.batches:

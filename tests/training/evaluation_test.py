@@ -50,6 +50,8 @@ def test_a_limit_leaves_the_first_batches_of_a_text(monkeypatch):
   for batches, taken in ((0, count), (2, 2), (count + 1, count)):
     score = evaluation.make_scorer(parts, Eval(batches=batches))
     assert score({})['loss'] == pytest.approx(np.mean(totals[:taken]))
+  with pytest.raises(UserError, match=r'eval\.batches is -1'):
+    evaluation.make_scorer(parts, Eval(batches=-1))
 
 
 def test_a_task_is_scored_on_all_of_its_records(tmp_path):
